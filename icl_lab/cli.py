@@ -1,0 +1,183 @@
+"""The command line. Thin: every command imports what it needs when it runs, so that --help answers at once."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from icl_lab.runs.errors import InputError, RunError
+
+RUN_HELP = """usage: icl-lab run CONFIG [--output DIRECTORY] [--SETTING VALUE ...]
+
+Train, judge and report what the YAML file CONFIG describes; resume the run if it was stopped, reuse it if it is done.
+A run lives in DIRECTORY/NAME-HASH (default: runs/), named by its resolved configuration.
+
+Every setting of the file is an option too, such as --subjects.a.training.steps 200;
+icl-lab run CONFIG --help lists them with their values.
+
+A training is saved every ICL_LAB_CHECKPOINT_SECONDS (an environment variable, default 20). Compiled programs are kept
+in $XDG_CACHE_HOME/icl_lab/compiled (default ~/.cache), which may be deleted at any time."""
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+FILE_WIDTH = 120
+LISTED = ("tasks", "learners", "hypotheses", "probes", "stress", "sites", "experiments")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that leaves usage errors to `main`, which says them in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="icl-lab", description="Which explanation of in-context learning holds for a trained model?")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, add_help: bool = True) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False, add_help=add_help)
+
+    run = command("run", "train, judge and report a configuration; resume or reuse what is there", add_help=False)
+    run.add_argument("config", nargs="?", type=Path)
+    run.add_argument("--output", type=Path, default=Path("runs"))
+    run.add_argument("-h", "--help", action="store_true")
+    report = command("report", "draw the figures and the page of a finished run again")
+    report.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    verify = command("verify", "check closed forms and constructions, one line each; exit 1 if one fails")
+    verify.add_argument("--dimension", type=int, default=5, help="d of the one-layer minimum to check (default: 5)")
+    verify.add_argument("--examples", type=int, default=20, help="N of it (default: 20)")
+    verify.add_argument("--noise-variance", type=float, default=0.0, help="σ² of it (default: 0)")
+    listing = command("list", "show what there is")
+    listing.add_argument("what", choices=LISTED, metavar="|".join(LISTED), help="what to show")
+    command("bench", "measure speed: ratios within this one run")
+    task = command("new-task", "write a task file with its test and configuration, ready to edit and to run")
+    task.add_argument("name", metavar="NAME", help="a Python identifier, such as noisy_parity")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0 done; 1 a check failed; 2 bad input, said in one line; 130 interrupted.
+    """
+    try:
+        return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+    except (InputError, RunError) as error:
+        _complain(str(error))
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on from the newest checkpoint")
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
+        _complain(f"{error.filename or 'disk'}: {error.strerror}; what was written before is whole")
+        return 2
+
+
+def _complain(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"icl-lab: {''.join(c if c.isprintable() else '?' for c in line)}", file=sys.stderr)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    given, rest = _parser().parse_known_args(arguments)
+    if rest and given.command != "run":
+        raise InputError(f"{rest[0]}: not an option of icl-lab {given.command}; see icl-lab {given.command} --help")
+    match given.command:
+        case "run":
+            return _run(given.config, given.output, [*rest, *(["--help"] if given.help else [])])
+        case "report":
+            return _report(given.run)
+        case "verify":
+            return _verify(given.dimension, given.examples, given.noise_variance)
+        case "list":
+            from icl_lab.listings import show
+
+            return show(given.what)
+        case "bench":
+            return _bench()
+        case _:
+            from icl_lab.scaffold import new_task
+
+            return new_task(given.name, Path.cwd())
+
+
+def _run(config: Path | None, output: Path, options: list[str]) -> int:
+    if config is None:
+        if "--help" not in options:
+            raise InputError("run: CONFIG is missing; give a file such as configs/quickstart.yaml")
+        print(RUN_HELP)
+        return 0
+    from icl_lab.runs.config import load_config
+
+    resolved = load_config(config, options)
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    from icl_lab.runs.claims import failed, read_claims
+    from icl_lab.runs.execute import execute
+
+    directory = execute(resolved, output, say=lambda line: print(line, file=sys.stderr))
+    _show_report(directory.path, draw=not directory.report_is_current)
+    return 1 if failed(read_claims(directory.claims_file)) else 0
+
+
+def _report(path: Path) -> int:
+    from icl_lab.runs.directory import RunDirectory
+
+    _show_report(RunDirectory.open(path).path, draw=True)
+    return 0
+
+
+def _show_report(path: Path, draw: bool) -> None:
+    """Scoreboard, claims, and the path of the page, drawn from the stored results alone."""
+    from rich.console import Console
+
+    from icl_lab import report
+    from icl_lab.runs.claims import claims_table, read_claims
+    from icl_lab.runs.directory import RunDirectory, writing
+    from icl_lab.runs.results import check_results
+
+    directory, console = RunDirectory(path), Console()
+    if not console.is_terminal:  # a file or a pipe has no width: take what the tables need
+        console = Console(width=FILE_WIDTH)
+    check_results(directory)
+    claims = read_claims(directory.claims_file)
+    if draw:
+        with writing(directory.path):
+            report.build(directory.path)
+    console.print(report.scoreboard_table(directory.path))
+    if claims:
+        console.print(claims_table(claims))
+    print(f"report: {directory.report_file}")
+
+
+def _verify(dimension: int, examples: int, noise_variance: float) -> int:
+    if not 0 <= noise_variance < float("inf"):
+        raise InputError(f"--noise-variance: {noise_variance} should be at least 0 and finite")
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    from icl_lab import verify
+    from icl_lab.runs.claims import failed, line
+
+    claims = verify.run(dimension, examples, noise_variance)
+    for claim in claims:
+        print(line(claim))
+    return 1 if failed(claims) else 0
+
+
+def _bench() -> int:
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    from icl_lab import bench
+
+    return bench.run()

@@ -1,0 +1,19 @@
+"""H1: the prompt updates a posterior over latent tasks (Xie et al. 2021; Raventós et al. 2023; Panwar et al. 2023)."""
+
+from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.learners.bayes import pool_bayes, population_bayes
+from icl_lab.learners.linear import ridge
+from icl_lab.learners.reference import Reference, geometric, has_pool, has_population_predictive
+
+BAYESIAN_INFERENCE = Hypothesis(
+    key="H1",
+    name="Bayesian inference",
+    claim="answers follow the posterior predictive of a prior over tasks",
+    references=(
+        Reference("pool_bayes", "pool Bayes (dMMSE)", pool_bayes, applies=has_pool),
+        Reference("population_bayes", "population Bayes", population_bayes, applies=has_population_predictive),
+        Reference(
+            "ridge", "ridge", ridge, grid=lambda s: {"penalty": geometric(1e-3 * s.variance, 1e2 * s.variance, 16)}
+        ),
+    ),
+)

@@ -1,0 +1,67 @@
+"""H5: the forward pass applies gradient steps to an implicit model (von Oswald 2022; Akyürek 2022; Ahn 2023)."""
+
+from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.learners.gradient import (
+    gradient_descent,
+    gradient_descent_plus_plus,
+    preconditioned_descent,
+)
+from icl_lab.learners.reference import Grid, Reference, Scales, geometric
+
+
+def _rate(scales: Scales) -> Grid:
+    return {"rate": geometric(0.05 / scales.variance, 2.5 / scales.variance, 16)}
+
+
+def _descent(steps: int, causal: bool) -> Reference:
+    return Reference(
+        f"gd_{steps}" + ("_causal" if causal else ""),
+        f"GD, {steps} step{'s' if steps > 1 else ''}" + (", causal" if causal else ""),
+        gradient_descent,
+        settings=(("steps", steps), ("causal", causal)),
+        grid=_rate,
+        degrees=(("rate", steps),),
+    )
+
+
+def _plus_plus(causal: bool) -> Reference:
+    return Reference(
+        "gd_plus_plus_2" + ("_causal" if causal else ""),
+        "GD++, 2 steps" + (", causal" if causal else ""),
+        gradient_descent_plus_plus,
+        settings=(("steps", 2), ("causal", causal)),
+        grid=lambda s: {
+            "rate": geometric(0.1 / s.variance, 2.5 / s.variance, 10),
+            "curvature": geometric(0.05 / s.variance, 0.8 / s.variance, 8),
+        },
+        degrees=(("rate", 2), ("curvature", 2)),
+    )
+
+
+def _preconditioned(steps: int, causal: bool) -> Reference:
+    return Reference(
+        f"preconditioned_gd_{steps}" + ("_causal" if causal else ""),
+        f"preconditioned GD, {steps} step{'s' if steps > 1 else ''}" + (", causal" if causal else ""),
+        preconditioned_descent,
+        settings=(("steps", steps), ("causal", causal)),
+        grid=lambda s: {"rate": geometric(0.1 / s.variance, 3 / s.variance, 8), "damping": geometric(0.03, 3, 4)},
+        degrees=(("rate", steps),),
+    )
+
+
+IMPLICIT_GRADIENT_DESCENT = Hypothesis(
+    key="H5",
+    name="implicit gradient descent",
+    claim="answers come from a few gradient steps from zero on the examples, one per layer",
+    references=(
+        _descent(1, False),
+        _descent(2, False),
+        _descent(5, False),
+        _descent(2, True),
+        _descent(5, True),
+        _plus_plus(False),
+        _plus_plus(True),
+        _preconditioned(1, False),
+        _preconditioned(2, True),
+    ),
+)

@@ -1,0 +1,53 @@
+"""H2: a similarity-weighted average of the labels (Han et al. 2023), normalised or not, and kernel ridge apart."""
+
+from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.learners.kernels import (
+    kernel_ridge,
+    linear_kernel,
+    linear_kernel_ridge,
+    nadaraya_watson,
+    softmax_kernel,
+)
+from icl_lab.learners.reference import Reference, geometric
+
+KERNEL_REGRESSION = Hypothesis(
+    key="H2",
+    name="kernel regression",
+    claim="answers are averages of the labels weighted by similarity of the inputs",
+    references=(
+        Reference(
+            "nadaraya_watson",
+            "Nadaraya-Watson (RBF)",
+            nadaraya_watson,
+            grid=lambda s: {"bandwidth": geometric(0.1 * s.distance, 3 * s.distance, 12)},
+        ),
+        Reference(
+            "softmax_kernel",
+            "softmax kernel",
+            softmax_kernel,
+            grid=lambda s: {"inverse_temperature": geometric(0.05 / s.variance, 12 / s.variance, 12)},
+        ),
+        Reference(
+            "linear_kernel",
+            "linear kernel, unnormalised",
+            linear_kernel,
+            grid=lambda s: {"scale": geometric(0.05 / s.variance, 2.5 / s.variance, 16)},
+            degrees=(("scale", 1),),
+        ),
+        Reference(
+            "linear_kernel_ridge",
+            "kernel ridge (linear)",
+            linear_kernel_ridge,
+            grid=lambda s: {"penalty": geometric(1e-3 * s.variance, 1e2 * s.variance, 16)},
+        ),
+        Reference(
+            "kernel_ridge",
+            "kernel ridge (RBF)",
+            kernel_ridge,
+            grid=lambda s: {
+                "bandwidth": geometric(0.25 * s.distance, 4 * s.distance, 9),
+                "penalty": geometric(1e-3, 3, 8),
+            },
+        ),
+    ),
+)

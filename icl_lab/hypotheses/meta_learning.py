@@ -1,0 +1,46 @@
+"""H3: pretraining installed an inner optimiser and its starting point (Finn et al. 2017; Kirsch et al. 2022)."""
+
+from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.learners.meta import MetaParameters, meta_sgd, train_meta_sgd_forms
+from icl_lab.learners.reference import Reference, geometric
+from icl_lab.tasks import Task
+
+# (number of steps, causal). One step has one form only.
+FORMS = ((1, False), (2, False), (5, False), (2, True), (5, True))
+
+
+def _name(steps: int, causal: bool) -> str:
+    return f"meta_sgd_{steps}" + ("_causal" if causal else "")
+
+
+def _learn(task: Task) -> dict[str, MetaParameters]:
+    """Starting points and step sizes of all forms, learned on the task in one program."""
+    return {_name(*form): found for form, found in zip(FORMS, train_meta_sgd_forms(task, FORMS), strict=True)}
+
+
+def _meta_sgd(steps: int, causal: bool) -> Reference:
+    return Reference(
+        _name(steps, causal),
+        f"Meta-SGD, {steps} step{'s' if steps > 1 else ''}" + (", causal" if causal else ""),
+        meta_sgd,
+        settings=(("causal", causal),),
+        grid=lambda s: {"scale": geometric(0.5, 2.0, 7)},
+        degrees=(("scale", steps),),
+        prepare=_learn,
+    )
+
+
+META_LEARNING = Hypothesis(
+    key="H3",
+    name="meta-learning",
+    claim="answers come from a few gradient steps with a learned starting point and learned step sizes",
+    references=tuple(_meta_sgd(steps, causal) for steps, causal in FORMS),
+    # θ₀ → 0 and A → ηI cost nothing where plain gradient descent of the same form is near as well.
+    suffices={
+        "meta_sgd_1": "gd_1",
+        "meta_sgd_2": "gd_2",
+        "meta_sgd_5": "gd_5",
+        "meta_sgd_2_causal": "gd_2_causal",
+        "meta_sgd_5_causal": "gd_5_causal",
+    },
+)

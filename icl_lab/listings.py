@@ -1,0 +1,75 @@
+"""`icl-lab list`: the rooms' tables, as they are."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+NAMES = {"stress": "stress tests"}
+Rows = list[tuple[str, str]]
+
+
+def show(what: str) -> int:
+    """Print one table: a name and a line for each entry."""
+    rows = LISTINGS[what]()
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        print(f"{name:<{width}}  {text}")
+    if not rows:
+        print(f"no {NAMES.get(what, what)} yet")
+    return 0
+
+
+def _tasks() -> Rows:
+    from icl_lab.tasks import TASKS
+
+    return [(name, _first_line(kind)) for name, kind in TASKS.items()]
+
+
+def _learners() -> Rows:
+    from icl_lab.hypotheses import REFERENCES
+
+    return [(name, f"{reference.title} ({owner})") for name, (owner, reference) in REFERENCES.items()]
+
+
+def _hypotheses() -> Rows:
+    from icl_lab.hypotheses import HYPOTHESES
+
+    return [(hypothesis.key, f"{hypothesis.name}: {hypothesis.claim}") for hypothesis in HYPOTHESES]
+
+
+def _probes() -> Rows:
+    from icl_lab.probes import PROBES
+
+    return list(PROBES.items())
+
+
+def _sites() -> Rows:
+    from icl_lab.models.sites import SITES
+
+    return [(f"LAYER.{site}", " ".join(axes)) for site, axes in SITES.items()]
+
+
+def _experiments() -> Rows:
+    """Read without being run: the first line of each script's docstring."""
+    directory = Path(__file__).parent.parent / "experiments"
+    rows = []
+    for file in sorted(directory.glob("[!_]*.py")):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        rows.append((f"experiments/{file.name}", (text.splitlines() or [""])[0]))
+    return rows
+
+
+def _first_line(documented: object) -> str:
+    return (inspect.getdoc(documented) or "").split("\n\n")[0].replace("\n", " ")
+
+
+LISTINGS: dict[str, Callable[[], Rows]] = {
+    "tasks": _tasks,
+    "learners": _learners,
+    "hypotheses": _hypotheses,
+    "probes": _probes,
+    "stress": list,  # the room is planned and empty
+    "sites": _sites,
+    "experiments": _experiments,
+}

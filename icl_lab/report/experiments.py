@@ -1,0 +1,29 @@
+"""What the figures of experiment scripts share: the lab's style, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from icl_lab.report.files import png, svg, write_atomically
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw in the lab's style, without a display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with plt.style.context(str(Path(__file__).with_name("style.mplstyle"))):
+        yield
+
+
+def save_figure(figure: Any, folder: Path, name: str) -> Path:
+    """Write FOLDER/NAME.png and .svg; the path of the first."""
+    write_atomically(folder / f"{name}.svg", svg(figure))
+    write_atomically(folder / f"{name}.png", png(figure))
+    return folder / f"{name}.png"

@@ -1,0 +1,129 @@
+"""The scoreboard: hypotheses as columns, subject and prompt set as rows, distance in nats, verdict as a mark."""
+
+from __future__ import annotations
+
+from matplotlib.patches import Rectangle
+
+from icl_lab.report.data import Run
+from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put, wrap
+from icl_lab.report.sentences import headline
+from icl_lab.report.tally import Block, Cell, Tally, blocks
+from icl_lab.report.vocabulary import (
+    COINCIDES,
+    COLOURS,
+    FAIL,
+    HYPOTHESES,
+    INKS,
+    MARKS,
+    MUTED,
+    PASS,
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    UNEXPLAINED,
+    number,
+    percent,
+)
+
+READING = (
+    "Each number is the distance in nats between the model's answers and the nearest reference of that hypothesis "
+    "on one set of prompts: the median over members, with the range over members and their 95% intervals over "
+    "prompts in brackets. Small is near; tinted cells are within the near ratio of the nearest hypothesis on "
+    "those prompts. The mark and 'k of n' above them is the verdict, which needs nearness on all sets of prompts "
+    "at once. The remainder is the distance left to the nearest reference, in percent of the distance of always "
+    "answering zero."
+)
+LEFT, COLUMN, HEADER, ROW = 1.42, 1.2, 0.42, 0.34  # inches
+NEAREST = LEFT + 5 * COLUMN + 0.08
+REMAINDER = WIDTH - 0.15
+
+
+def draw(run: Run) -> Drawing | LeftOut:
+    """The scoreboard of all subjects of a run."""
+    found = [entry for entry in blocks(run) if entry.rows or any(entry.tallies.values())]
+    if not found:
+        return LeftOut("no subject has hypothesis distances or verdicts")
+    body = 0.62 + sum(_height(entry) for entry in found) + 0.3
+    takeaway = headline(found)
+    figure, top = canvas(takeaway, body)
+    for index, (name, title) in enumerate(HYPOTHESES.items()):
+        middle = LEFT + (index + 0.5) * COLUMN
+        put(figure, middle, top + 0.1, name, size=10, weight="bold", color=INKS[name], ha="center", va="center")
+        lines = "\n".join(wrap(title, COLUMN - 0.05, 8))
+        put(figure, middle, top + 0.2, lines, size=8, color=INKS[name], ha="center", va="top", linespacing=1.1)
+    put(figure, 0.12, top + 0.3, "prompts", size=8, color=MUTED, va="center")
+    put(figure, NEAREST, top + 0.3, "nearest reference", size=8, color=MUTED, va="center")
+    put(figure, REMAINDER, top + 0.3, "remainder", size=8, color=MUTED, va="center", ha="right")
+    y = top + 0.6
+    for entry in found:
+        _draw_block(figure, entry, y)
+        y += _height(entry)
+    note = "nats, median [range over members, 95% intervals]; tinted: near (where explained at all); "
+    note += "✔ supported  ≡ coincides with a simpler one  ✘ refuted  ? undecided"
+    corner_note(figure, note + "; mechanism: " + _mechanism(found), y + 0.1)
+    return Drawing(figure, takeaway)
+
+
+def _height(entry: Block) -> float:
+    return HEADER + ROW * len(entry.rows) + 0.08
+
+
+def _draw_block(figure, entry: Block, y: float) -> None:
+    null = entry.condition not in entry.subject.trained
+    across, down = figure.get_size_inches()
+
+    def box(x: float, top: float, width: float, height: float, colour: str, alpha: float) -> None:
+        corner = (x / across, 1 - (top + height) / down)
+        patch = Rectangle(corner, width / across, height / down, transform=figure.transFigure, zorder=-1)
+        patch.set(facecolor=colour, alpha=alpha, edgecolor="none")
+        figure.add_artist(patch)
+
+    box(0.08, y, across - 0.16, HEADER, "#000000", 0.03 if null else 0.075)
+    wide = across - NEAREST - 0.2
+    put(figure, 0.12, y + 0.115, fit(entry.heading, across - 0.3, 8.8, "bold"), size=8.8, weight="bold", va="center")
+    put(figure, 0.12, y + 0.305, "verdict", size=8, color=MUTED, va="center")
+    for index, name in enumerate(HYPOTHESES):
+        tally = entry.tallies[name]
+        colour = MUTED if tally is None else {SUPPORTED: PASS, COINCIDES: PASS, REFUTED: FAIL}.get(tally.status, MUTED)
+        text = _said(tally)
+        weight = "bold" if tally is not None and tally.status == SUPPORTED else "normal"
+        x = LEFT + (index + 0.5) * COLUMN
+        put(figure, x, y + 0.305, text, size=8.8, color=colour, weight=weight, ha="center", va="center")
+    members = len(entry.condition.members)
+    nearest = f"{entry.nearest} ({entry.nearest_count} of {members})" if entry.nearest else "–"
+    put(figure, NEAREST, y + 0.305, fit(nearest, wide - 0.6, 7.6), size=7.6, va="center")
+    put(figure, REMAINDER, y + 0.305, percent(entry.remainder), size=7.6, va="center", ha="right")
+    for order, row in enumerate(entry.rows):
+        top = y + HEADER + ROW * order
+        put(figure, 0.12, top + ROW / 2, row.regime, size=8, va="center")
+        for index, name in enumerate(HYPOTHESES):
+            cell = row.cells.get(name)
+            if cell is not None and cell.near and not null and entry.status != UNEXPLAINED:
+                box(LEFT + index * COLUMN + 0.03, top + 0.02, COLUMN - 0.06, ROW - 0.04, COLOURS[name], 0.28)
+            _draw_cell(figure, cell, LEFT + (index + 0.5) * COLUMN, top)
+        put(figure, NEAREST, top + ROW / 2, fit(row.nearest, wide - 0.6, 7.6), size=7.6, color=MUTED, va="center")
+        put(figure, REMAINDER, top + ROW / 2, percent(row.remainder), size=7.6, color=MUTED, va="center", ha="right")
+
+
+def _said(tally: Tally | None) -> str:
+    """ "✔ 3 of 3" where most members agree; "✔1 ✘1 ?1" where they do not."""
+    if tally is None:
+        return "–"
+    if tally.status == UNDECIDED and not tally.unanimous:
+        return "  ".join(f"{MARKS[status]}{count}" for status, count in tally.split.items())
+    return f"{MARKS[tally.status]} {tally.count} of {tally.members}"
+
+
+def _draw_cell(figure, cell: Cell | None, x: float, top: float) -> None:
+    if cell is None:
+        put(figure, x, top + ROW / 2, "–", size=8, color=MUTED, ha="center", va="center")
+        return
+    weight = "bold" if cell.nearest else "normal"
+    put(figure, x, top + 0.105, number(cell.median), size=8.8, ha="center", va="center", weight=weight)
+    interval = f"[{number(cell.low)}, {number(cell.high)}]"
+    put(figure, x, top + 0.248, interval, size=6.6, color=MUTED, ha="center", va="center")
+
+
+def _mechanism(found: list[Block]) -> str:
+    said = {str(v["mechanism"]) for entry in found for v in entry.subject.verdicts if v.get("mechanism")}
+    return "; ".join(sorted(said)) or "not tested"

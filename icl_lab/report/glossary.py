@@ -1,0 +1,92 @@
+"""What a reader needs to know to judge the page: the hypotheses, the references, the verdict rule."""
+
+from __future__ import annotations
+
+from icl_lab.report.subject import Thresholds
+
+CLAIMS = {
+    "H1": (
+        "The prompt updates a posterior over latent tasks; the answer is the predictive mean under the training prior.",
+        "pool Bayes (dMMSE), ridge regression with the ratio of noise to prior variance",
+    ),
+    "H2": (
+        "The answer is a similarity-weighted combination of the labels seen.",
+        "Nadaraya-Watson smoothers; kernel ridge and the unnormalised linear smoother are listed here too",
+    ),
+    "H3": (
+        "Training installed an inner optimiser together with the point it starts from and its step sizes.",
+        "Meta-SGD with one, two and five learned steps",
+    ),
+    "H4": (
+        "A stored pattern is selected: a task of the pool, or an example of the prompt that is copied.",
+        "most probable pool task (MAP), nearest examples, most recent match",
+    ),
+    "H5": (
+        "The forward pass takes gradient steps from zero on the examples.",
+        "K gradient steps, their causal form, preconditioned steps, GD++",
+    ),
+}
+
+TERMS = {
+    "Subject": "A trained model, or any other learner that is judged. One section each.",
+    "Member": (
+        "One training run of a subject. Members differ in their seed; each is judged by itself, and 'k of n' "
+        "counts them."
+    ),
+    "Reference": (
+        "An algorithm with a known answer for every prompt. Its few free parameters (a step size, a "
+        "bandwidth) are fitted "
+        "to the subject on calibration prompts that no score uses, then frozen."
+    ),
+    "Rival": "A reference that belongs to no hypothesis but has to be ruled out all the same, such as Newton's method.",
+    "Decoy": (
+        "A reference that no hypothesis claims, such as Lasso or the average label. A decoy among the nearest "
+        "forbids a verdict."
+    ),
+    "Prompt sets": (
+        "In distribution: as in training. Fresh tasks: the task is drawn anew, not from the "
+        "training pool. Shifted inputs: "
+        "inputs from a distribution that training never showed."
+    ),
+    "Distance": (
+        "Mean over prompts and positions of Δmean²/2v, in nats: the divergence between two Gaussian "
+        "answers of the same "
+        "variance v, that of the exact learner. 0.01 nats is hard to see, 1 nat is a different answer."
+    ),
+    "Remainder": "What the nearest reference leaves unexplained, in percent of the distance of always answering zero.",
+    "Exact learner": (
+        "The best possible answer when tasks come from the training prior. No learner has a smaller expected "
+        "error there."
+    ),
+    "Nulls": "An untrained model and one trained on shuffled labels. Nothing should be supported for them.",
+    "Equivalence": (
+        "Some hypotheses are the same function in some limits: ridge is Bayes with a Gaussian prior and linear kernel "
+        "ridge; one layer of linear attention is one gradient step and a linear smoother. They are "
+        "then supported together."
+    ),
+}
+
+
+def verdict_rule(limits: Thresholds) -> list[str]:
+    """The rule in five sentences, with its constants."""
+    return [
+        f"A reference is near if its distance is at most {limits.near:g} times that of the nearest "
+        f"one (or the floor of "
+        f"{limits.floor:g} nats, where that is larger) on every prompt set.",
+        "A decoy among the near ones makes the verdict inconclusive.",
+        f"If the nearest leaves more than {limits.remainder:.0%} of the zero predictor's distance, the subject is "
+        "unexplained.",
+        f"Every rejected reference must be at least {limits.reject:g} times farther on some prompt set; "
+        f"else the verdict is "
+        "inconclusive, and so it is when nothing was rejected.",
+        "Otherwise the hypotheses of the near references are supported together. A hypothesis is refuted when all "
+        "of its references are rejected, and coincides (≡) when each of its near references has a simpler near "
+        "counterpart, "
+        "such as learned gradient steps where plain ones do as well.",
+    ]
+
+
+LEVELS = (
+    "This is a verdict on the function, on what is computed, from behaviour alone. How it is computed, the mechanism, "
+    "needs evidence from inside the model; without it the mechanism is 'not tested'."
+)

@@ -1,0 +1,53 @@
+"""What the scoreboard says, in sentences generated from the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icl_lab.report.ratios import times_farther
+from icl_lab.report.tally import Block
+from icl_lab.report.vocabulary import COINCIDES, HYPOTHESES, REFUTED, SUPPORTED, UNEXPLAINED, listing, number, percent
+
+UNSETTLED = "no hypothesis singled out"
+
+
+def verdict_sentence(entry: Block) -> str:
+    """Such as "linear attention: 3 of 3 members nearest to one GD step; H1 and H4 refuted, at least 40× farther"."""
+    subject, condition = entry.subject, entry.condition
+    members = len(condition.members)
+    if not any(entry.tallies.values()):
+        return f"{entry.heading}: no verdict was stored."
+    parts = [f"{entry.nearest_count} of {members} members nearest to {entry.nearest or 'nothing'}"]
+    supported, refuted = entry.with_status(SUPPORTED), entry.with_status(REFUTED)
+    if supported:
+        parts.append(f"{listing([f'{name} {HYPOTHESES[name]}' for name in supported])} supported")
+    else:
+        left = f", {percent(entry.remainder)} remain" if entry.remainder == entry.remainder else ""
+        parts.append(f"nothing in the bank explains it{left}" if entry.status == UNEXPLAINED else UNSETTLED)
+    same = entry.with_status(COINCIDES)
+    if same:
+        parts.append(f"{listing(same)} {'coincides' if len(same) == 1 else 'coincide'} with it")
+    if refuted:
+        factors = [times_farther(subject, condition, name) for name in refuted]
+        factors = [factor for factor in factors if np.isfinite(factor)]
+        # A refuted hypothesis can sit close where the nearest reference is itself far: then no factor is worth naming.
+        quantity = f", {'at least ' if len(refuted) > 1 else ''}{number(min(factors))}× farther" if factors else ""
+        named = listing([f"{name} {HYPOTHESES[name]}" if len(refuted) == 1 else name for name in refuted])
+        parts.append(f"{named} refuted{quantity if factors and min(factors) >= 2 else ''}")
+    return f"{entry.heading}: {'; '.join(parts)}."
+
+
+def headline(entries: list[Block]) -> str:
+    """The scoreboard's takeaway: which subject is explained by what."""
+    told: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.condition in entry.subject.trained and any(entry.tallies.values()):
+            told.setdefault("+".join(entry.with_status(SUPPORTED)), []).append(entry.heading)
+    if not told:
+        return "No verdict was stored for any subject."
+    parts = []
+    for names, headings in told.items():
+        shown = listing(headings) if len(headings) <= 3 else f"{len(headings)} of the models"
+        reading = " + ".join(f"{name} {HYPOTHESES[name]}" for name in names.split("+")) if names else UNSETTLED
+        parts.append(f"{shown} → {reading}")
+    return "; ".join(parts) + "."

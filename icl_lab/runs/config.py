@@ -1,0 +1,119 @@
+"""The configuration of a run: a frozen schema, read from YAML, changed by typed options of the command line."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+from annotated_types import Ge, Len
+
+from icl_lab.runs.errors import InputError
+from icl_lab.runs.messages import FieldError, one_line
+from icl_lab.runs.sections import Section
+from icl_lab.runs.subject import Subject
+from icl_lab.runs.task_section import source_digest
+from icl_lab.runs.yaml_file import read_yaml
+
+# Part of every run's hash: raise it when stored results change their meaning, and no old ones are reused.
+SCHEMA = 1
+PLANTED = "planted"
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SUBJECT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+class JudgeConfig(Section):
+    """How subjects are judged.
+
+    Attributes:
+        prompts: prompts per regime on which distances are measured.
+        calibration: prompts on which the references' free parameters are fitted, half pool, half fresh; never scored.
+        snapshots: points of the training trajectory that are judged, spaced evenly in the logarithm of the step.
+        bootstrap: resamples for 95% intervals over prompts; 0: no intervals.
+        seed: of the prompts.
+        planted: judge the reference learners themselves too, as positive and negative controls.
+    """
+
+    prompts: Annotated[int, Ge(8)] = 512
+    calibration: Annotated[int, Ge(8)] = 512
+    snapshots: Annotated[int, Ge(0)] = 12
+    bootstrap: Annotated[int, Ge(0)] = 200
+    seed: Annotated[int, Ge(0)] = 0
+    planted: bool = True
+
+
+class RunConfig(Section):
+    """A whole run.
+
+    Attributes:
+        name: first part of the run directory's name; by default that of the file.
+        title, description: for the report.
+        seed: first seed of the members, times 1000.
+        subjects: what is trained and judged, by name.
+        judge: how it is judged.
+    """
+
+    name: str
+    title: str = ""
+    description: str = ""
+    seed: Annotated[int, Ge(0), pydantic.Field(le=1_000_000)] = 0
+    subjects: Annotated[dict[str, Subject], Len(1)]
+    judge: JudgeConfig = JudgeConfig()
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        """Names become directories, groups of the results, and parts of options: checked before what they name."""
+        if not isinstance(given, dict):
+            return given
+        name = given.get("name")
+        if isinstance(name, str) and not _RUN_NAME.fullmatch(name):
+            raise FieldError(("name",), f"{name[:80]!r} should be letters, digits and _.- only, at most 64")
+        subjects = given.get("subjects")
+        for key in subjects if isinstance(subjects, dict) else ():
+            if not (isinstance(key, str) and _SUBJECT_NAME.fullmatch(key)):
+                raise FieldError(("subjects", key), "the name should be a letter, then letters, digits and _ only")
+            if key == PLANTED:
+                raise FieldError(("subjects", key), "the name is taken by the planted learners; choose another")
+        return given
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides the results, defaults and derived widths included, as plain JSON values."""
+        plain = self.model_dump(mode="json")
+        for name, subject in self.subjects.items():
+            plain["subjects"][name]["model"]["width"] = subject.transformer().width
+        return plain
+
+    def hash8(self) -> str:
+        """Eight hex digits of the SHA-256 of the resolved configuration and of the user's own task files."""
+        sources = {name: source_digest(subject.task.kind) for name, subject in self.subjects.items()}
+        content = {"schema": SCHEMA, "sources": sources, "config": self.resolved()}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration in a YAML file, with options such as ["--subjects.a.training.steps", "200"] applied.
+
+    Raises:
+        InputError: one line that names file and field, and says what would be right.
+    """
+    path = Path(path)
+    given = read_yaml(path)
+    given.setdefault("name", path.stem)
+    config = parse_config(given, str(path))
+    if not overrides:
+        return config
+    from icl_lab.runs.overrides import apply_overrides
+
+    return parse_config(apply_overrides(config, overrides, str(path)), f"{path} with options")
+
+
+def parse_config(given: Any, source: str) -> RunConfig:
+    """The configuration in plain data. Raises InputError, its line begins with `source`."""
+    try:
+        return RunConfig.model_validate(given)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{source}: {one_line(error, given)}") from None

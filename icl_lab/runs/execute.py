@@ -1,0 +1,260 @@
+"""A whole run: train or resume every subject, judge all members, store results and claims. What `icl-lab run` calls."""
+
+import datetime
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import yaml
+
+from icl_lab.hypotheses.bank import Bank, build_bank
+from icl_lab.hypotheses.judge import THRESHOLDS
+from icl_lab.runs.analysis import Judged, analyse, token_labels, transformer_learners
+from icl_lab.runs.claims import Claim, write_claims
+from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
+from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.planted import planted_learners, recognised
+from icl_lab.runs.results import write_results
+from icl_lab.runs.subject import Expectation, Subject
+from icl_lab.runs.train import TrainedSubject, train_subject
+from icl_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import xarray
+
+Say = Callable[[str], None]
+LIBRARIES = ("icl_lab", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+# Planted learners at noise-free parameters between grid points: at least this part is to be recognised.
+PLANTED_RECOGNISED = 0.85
+
+
+def execute(config: RunConfig, output: Path | str, say: Say = lambda line: None) -> RunDirectory:
+    """Run a configuration, resume it where it was stopped, or reuse it where it is complete.
+
+    Args:
+        config: the run.
+        output: where run directories are.
+        say: told in a line what is being done.
+
+    Raises:
+        InputError: the directory cannot be written, or another process works on it.
+        RunError: training failed.
+    """
+    directory = RunDirectory.create(config, output)
+    if directory.done:
+        say(f"reusing {directory.path}: this configuration was run before")
+        return directory
+    with directory.locked():
+        begun = time.monotonic()
+        trained = {
+            name: train_subject(name, subject, directory.subject(name), config.seed, config.judge.snapshots)
+            for name, subject in config.subjects.items()
+        }
+        directory.set_status("trained")
+        groups = judge_subjects(config.judge, trained, say)
+        claims = general_claims(groups) + expected_claims(config.subjects, groups)
+        attributes = provenance(config) | {"wall_seconds": round(time.monotonic() - begun, 1)}
+        write_results(directory, groups, attributes)
+        write_claims(directory.claims_file, claims)
+        directory.finish()
+    return directory
+
+
+def judge_subjects(
+    config: JudgeConfig, trained: Mapping[str, TrainedSubject], say: Say = lambda line: None
+) -> dict[str, "xarray.Dataset"]:
+    """One dataset per subject, and one for the planted learners. Members with equal tasks share a bank."""
+    banks: dict[Any, Bank] = {}
+
+    def bank_of(task: Task) -> Bank:
+        leaves, structure = jax.tree.flatten(task)
+        key = (structure, *(np.asarray(leaf).tobytes() for leaf in leaves))
+        if key not in banks:
+            say(f"computing every reference's answers, task {len(banks) + 1} (once, whatever is judged)")
+            banks[key] = build_bank(task, config.seed, config.prompts, config.calibration)
+        return banks[key]
+
+    groups = {}
+    for name, subject in trained.items():
+        planned = subject.members
+        learners = transformer_learners(subject.model, subject.format, subject.params)
+        earlier = {
+            step: transformer_learners(subject.model, subject.format, subject.snapshots.load(step))
+            for step in subject.steps
+        }
+        judged = [
+            Judged(
+                plan.label,
+                plan.kind,
+                learner,
+                bank_of(plan.member.task),
+                {key: getattr(plan, key) for key in ("seed", "pool", "noise", "learning_rate", "weight_decay")},
+                {step: row[index] for step, row in earlier.items() if step > 0} if config.snapshots else {},
+            )
+            for index, (plan, learner) in enumerate(zip(planned, learners, strict=True))
+        ]
+        untrained = Judged("untrained", "untrained", earlier[0][0], judged[0].bank, judged[0].coordinates)
+        positions = judged[0].bank.prompts.positions
+        answered = np.zeros(positions, bool)
+        answered[subject.format.answers(positions)] = True
+
+        def tell(line: str, name: str = name) -> None:
+            say(f"{name}: {line}")
+
+        groups[name] = _described(analyse([*judged, untrained], answered, config.bootstrap, progress=tell), subject)
+    if config.planted:
+        bank = max(banks.values(), key=lambda bank: len(bank.references))
+        planted = planted_learners(bank)
+        everywhere = np.ones(bank.prompts.positions, bool)
+        dataset = analyse(planted, everywhere, 0, probes=False, progress=lambda line: say(f"planted: {line}"))
+        verdicts = [json.loads(text) for text in dataset["verdict"].values]
+        right = [recognised(learner.coordinates["expected"], v) for learner, v in zip(planted, verdicts, strict=True)]
+        dataset["right"] = ("member", np.array(right, float))
+        groups[PLANTED] = dataset.assign_attrs(title="planted learners", task=describe_task(bank.task))
+    return groups
+
+
+def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Dataset":
+    """The dataset with its training log and one-line descriptions."""
+    ends, loss = subject.training_log()
+    log = np.full((dataset.sizes["member"], len(ends)), np.nan)
+    log[: len(loss)] = loss
+    dataset = dataset.assign(train_loss=(("member", "log_step"), log)).assign_coords(log_step=ends)
+    config = subject.model.config
+    loops = f" × {config.loops} loops" if config.loops > 1 else ""
+    model = (
+        f"{config.layers} layer{'s' if config.layers > 1 else ''}{loops}, "
+        f"{config.heads} head{'s' if config.heads > 1 else ''}, width {config.width}, {config.attention} attention, "
+        f"{config.mask} mask, {'MLP' if config.mlp else 'no MLP'}, {config.positions} positions"
+    )
+    training = subject.subject.build_training()
+    return dataset.assign_attrs(
+        title=subject.subject.title or subject.name.replace("_", " "),
+        description=subject.subject.description,
+        model=model,
+        task=describe_task(subject.members[0].member.task),
+        training=f"{training.steps} steps of {training.batch} prompts, {training.optimiser}",
+        unit_of_loss="squared error",
+        token_labels=token_labels(subject.format, dataset.sizes["position"]),
+    )
+
+
+def describe_task(task: Task) -> str:
+    """One line: the task's class and those of its fields that are plain values."""
+    plain = {name: value for name, value in vars(task).items() if isinstance(value, int | float | str)}
+    fields = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain.items())
+    size = getattr(task.prior, "size", None)
+    return f"{type(task).__name__}: {fields}, " + ("population prior" if size is None else f"pool of {int(size)} tasks")
+
+
+def general_claims(groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
+    """What every run must show: planted learners are recognised, and nulls are not explained."""
+    claims = []
+    if PLANTED in groups:
+        right = groups[PLANTED]["right"].values
+        expected = groups[PLANTED]["expected"].values
+        known, unknown = right[expected != ""], right[expected == ""]
+        claims.append(
+            Claim(
+                id="planted.recognised",
+                statement="planted references, at parameters between grid points, are recognised",
+                source="this lab's own control",
+                expected=f"at least {PLANTED_RECOGNISED:.0%}",
+                tolerance=None,
+                measured=float(known.mean()),
+                holds=bool(known.mean() >= PLANTED_RECOGNISED),
+                gate="order",
+            )
+        )
+        claims.append(
+            Claim(
+                id="planted.decoys",
+                statement="learners that belong to no hypothesis support none (Lasso, label mean, label median, …)",
+                source="this lab's own control",
+                expected=f"{len(unknown)} of {len(unknown)}",
+                tolerance=None,
+                measured=f"{int(unknown.sum())} of {len(unknown)}",
+                holds=bool(unknown.all()),
+                gate="order",
+            )
+        )
+    nulls = [
+        bool(json.loads(text)["supported"])
+        for name, dataset in groups.items()
+        if name != PLANTED
+        for kind, text in zip(dataset["kind"].values, dataset["verdict"].values, strict=True)
+        if kind != "trained"
+    ]
+    claims.append(
+        Claim(
+            id="nulls",
+            statement="untrained models and models trained on shuffled labels support no hypothesis",
+            source="this lab's own control",
+            expected=f"0 of {len(nulls)} supported",
+            tolerance=None,
+            measured=f"{sum(nulls)} of {len(nulls)} supported",
+            holds=not any(nulls),
+            gate="order",
+        )
+    )
+    return claims
+
+
+def expected_claims(subjects: Mapping[str, Subject], groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
+    """The expectations written in the configuration, against the verdicts of a subject's trained members."""
+    claims = []
+    for name, subject in subjects.items():
+        dataset = groups[name]
+        pairs = zip(dataset["kind"].values, dataset["verdict"].values, strict=True)
+        verdicts = [json.loads(text) for kind, text in pairs if kind == "trained"]
+        for index, expect in enumerate(subject.expect):
+            met = [_meets(expect, verdict) for verdict in verdicts]
+            parts = [f"near {', '.join(expect.near)}"] if expect.near else []
+            parts += [f"rejected {', '.join(expect.rejected)}"] if expect.rejected else []
+            claims.append(
+                Claim(
+                    id=f"{name}.{index}",
+                    statement=expect.statement or f"{name}: {'; '.join(parts)}",
+                    source=expect.source,
+                    expected="; ".join(parts) + f" ({len(met)} of {len(met)} members)",
+                    tolerance=None,
+                    measured=f"{sum(met)} of {len(met)} members",
+                    holds=all(met),
+                    gate="order",
+                )
+            )
+    return claims
+
+
+def _meets(expect: Expectation, verdict: Mapping[str, Any]) -> bool:
+    """What is near counts where the verdict is conclusive only: everything is near to a learner nothing explains."""
+    near = not expect.near or (verdict["status"] == "supported" and set(expect.near) <= set(verdict["near"]))
+    return near and set(expect.rejected) <= set(verdict["rejected"])
+
+
+def provenance(config: RunConfig) -> dict[str, Any]:
+    """Where and with what a run was made, for the root of results.nc."""
+    device = jax.devices()[0]
+    return {
+        "name": config.name,
+        "title": config.title,
+        "description": config.description,
+        "device": f"{jax.device_count()} × {device.device_kind} ({device.platform}), {platform.machine()}",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": json.dumps({"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}),
+        "config": yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True),
+        "judge": json.dumps(
+            {
+                "near_ratio": THRESHOLDS.near,
+                "far_ratio": THRESHOLDS.reject,
+                "floor": THRESHOLDS.floor,
+                "unexplained": THRESHOLDS.remainder,
+            }
+        ),
+    }

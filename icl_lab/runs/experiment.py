@@ -1,0 +1,98 @@
+"""What every experiment script shares: presets, options, resumable run directory, claims as file, table, exit code.
+
+A script `experiments/NAME.py` is a docstring (claim, source, expected numbers, wall time) and a function that measures
+trained subjects and returns claims. Its presets are `configs/NAME/PRESET.yaml`, ordinary run configurations.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from icl_lab.runs.claims import Claim, Gate, claims_table, failed, write_claims
+from icl_lab.runs.config import RunConfig, load_config
+from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.errors import InputError, RunError
+from icl_lab.runs.train import TrainedSubject, train_subject
+
+Subjects = dict[str, TrainedSubject]
+Measure = Callable[[RunConfig, Subjects, RunDirectory], list[Claim]]
+
+
+def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | None = None) -> int:
+    """Train (or resume, or load) the subjects of a preset, measure them, write claims.json, print its table.
+
+    Args:
+        script: the script's `__file__`; its docstring is shown by --help.
+        measure: (configuration, trained subjects, run directory) → claims. May write figures into `directory.path`.
+        arguments: PRESET (default quick), --output DIRECTORY, and any setting of the configuration as an option.
+
+    Returns:
+        0 if no claim with a gate failed, else 1; 2 for bad input.
+    """
+    path = Path(script)
+    presets = path.resolve().parent.parent / "configs" / path.stem
+    known = sorted(file.stem for file in presets.glob("*.yaml"))
+    parser = argparse.ArgumentParser(
+        prog=f"python experiments/{path.name}",
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("preset", nargs="?", default="quick", help=f"one of {', '.join(known)} (default: quick)")
+    parser.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
+    given, options = parser.parse_known_args(arguments)
+    try:
+        if given.preset not in known:
+            raise InputError(f"preset: {given.preset!r} is not known; choose one of {', '.join(known)}")
+        config = load_config(presets / f"{given.preset}.yaml", options)
+        return _run(config, given.output, measure)
+    except (InputError, RunError) as error:
+        print(f"{path.stem}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+
+
+def _run(config: RunConfig, output: Path, measure: Measure) -> int:
+    from rich.console import Console
+
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    directory = RunDirectory.create(config, output)
+    with directory.locked():
+        subjects = {
+            name: train_subject(name, subject, directory.subject(name), config.seed, config.judge.snapshots)
+            for name, subject in config.subjects.items()
+        }
+        claims = measure(config, subjects, directory)
+        write_claims(directory.claims_file, claims)
+    console = Console()
+    console.print(claims_table(claims))
+    console.print(f"claims: {directory.claims_file}", soft_wrap=True, highlight=False)
+    return 1 if failed(claims) else 0
+
+
+def members_claim(
+    identifier: str,
+    statement: str,
+    source: str,
+    expected: float | str,
+    values: Sequence[Any],
+    holds: Sequence[bool],
+    tolerance: str | None = None,
+    gate: Gate = "order",
+    at_least: int | None = None,
+) -> Claim:
+    """A claim on every member of an ensemble: all values are shown; `at_least` members (default: all) must meet it."""
+    shown = ", ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+    return Claim(
+        id=identifier,
+        statement=statement,
+        source=source,
+        expected=expected,
+        tolerance=tolerance,
+        measured=f"{sum(map(bool, holds))} of {len(holds)} members: {shown}",
+        holds=sum(map(bool, holds)) >= (len(holds) if at_least is None else at_least),
+        gate=gate,
+    )

@@ -1,0 +1,81 @@
+"""Sections of a configuration made from the dataclasses they configure, so that the two cannot drift apart."""
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pydantic
+
+from icl_lab.runs.errors import nearest
+from icl_lab.runs.messages import FieldError
+
+Numbers = float | list[float] | list[list[float]]
+LARGEST_INTEGER = 2**31 - 1
+
+
+class Section(pydantic.BaseModel):
+    """One mapping of a configuration file: frozen, strict about types, closed to unknown keys and to infinities."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        for key in given if isinstance(given, dict) else ():
+            if key not in cls.model_fields:
+                raise FieldError((key,), f"unknown key; {nearest(key, list(cls.model_fields))}")
+        return given
+
+    @pydantic.model_validator(mode="after")
+    def _integers_fit(self) -> "Section":
+        for name, value in self:
+            if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+                raise FieldError((name,), f"the number is too large; it must be at most {LARGEST_INTEGER}")
+        return self
+
+
+def section_of(
+    kind: type, base: type[Section] = Section, leave_out: tuple[str, ...] = (), replace: Mapping[str, Any] | None = None
+) -> type[Section]:
+    """A section with the fields, types, limits, defaults and docstring of the dataclass `kind`.
+
+    Args:
+        kind: a dataclass.
+        base: what the section extends.
+        leave_out: fields that the configuration does not give (they are derived).
+        replace: {field: (annotation, default)} for fields that are written otherwise in the file.
+
+    Fields whose annotation is no plain value (Any, an array) take numbers: one, a list, or a list of lists.
+    """
+    hints: dict[str, Any] = {}
+    for ancestor in reversed(kind.__mro__):
+        hints |= inspect.get_annotations(ancestor, eval_str=True)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.init and field.name not in leave_out:
+            fields[field.name] = (_plain(hints[field.name]), _default(field))
+    fields.update(replace or {})
+    return pydantic.create_model(f"{kind.__name__}Section", __base__=base, __doc__=kind.__doc__, **fields)
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return pydantic.Field(default_factory=field.default_factory)
+    return ...
+
+
+def _plain(annotation: Any) -> Any:
+    """The annotation as a file can express it."""
+    if annotation is Any:
+        return Numbers
+    if typing.get_origin(annotation) is tuple:
+        return Annotated[annotation, pydantic.Strict(False)]  # YAML has lists only
+    try:
+        pydantic.TypeAdapter(annotation)
+    except pydantic.errors.PydanticSchemaGenerationError:
+        return Numbers
+    return annotation

@@ -1,0 +1,240 @@
+"""One subject of a run: a task, a format, a model, how it is trained, and which members its ensemble has."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+from annotated_types import Ge, Gt, Le
+
+from icl_lab.formats import FORMATS, Format
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.models import Model, TransformerConfig
+from icl_lab.models.attention import visible
+from icl_lab.runs.errors import nearest
+from icl_lab.runs.messages import FieldError, at
+from icl_lab.runs.sections import LARGEST_INTEGER, Section, section_of
+from icl_lab.runs.task_section import TaskSection, task_section
+from icl_lab.tasks import Task
+from icl_lab.training import Member, TrainingSettings
+
+DEFAULT_WIDTH = TransformerConfig.width
+SEEDS_APART = 1000
+# Derived from task and format, so not written in a configuration; the width is with embedding: false.
+ModelSection = section_of(
+    TransformerConfig, leave_out=("channels", "tokens", "outputs"), replace={"width": (int | None, None)}
+)
+TrainingSection = section_of(TrainingSettings)
+FormatName = Literal[tuple(FORMATS)]  # type: ignore[valid-type]
+MemberKind = Literal["trained", "shuffled labels"]
+LARGEST_MASK = 4096
+VARIED = ("learning_rate", "weight_decay", "noise", "pool")
+
+
+class Ensemble(Section):
+    """Members of a subject: every combination of the lists, `seeds` times. An empty list keeps the subject's value.
+
+    Attributes:
+        seeds: members per combination.
+        learning_rate, weight_decay: of the training.
+        noise, pool: of the task.
+        shuffled_labels: further members, at the first combination, that train on shuffled outcomes (a null).
+    """
+
+    seeds: Annotated[int, Ge(1), Le(SEEDS_APART)] = 1
+    learning_rate: list[Annotated[float, Gt(0)]] = []
+    weight_decay: list[Annotated[float, Ge(0)]] = []
+    noise: list[Annotated[float, Ge(0)]] = []
+    pool: list[Annotated[int, Ge(1), Le(LARGEST_INTEGER)]] = []
+    shuffled_labels: Annotated[int, Ge(0), Le(SEEDS_APART)] = 0
+
+    @pydantic.model_validator(mode="after")
+    def _no_value_twice(self) -> "Ensemble":
+        for name in VARIED:
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise FieldError((name,), f"{values} holds a value twice; give each once and raise seeds instead")
+        return self
+
+
+@dataclass(frozen=True)
+class PlannedMember:
+    """One member of a subject with what its row in the results says.
+
+    Attributes:
+        label: what distinguishes it, such as "seed 0, pool 16".
+        kind: "trained" or "shuffled labels".
+        seed, pool, noise, learning_rate, weight_decay: pool 0 is the population; noise is NaN where the task has none.
+        member: for the training program.
+    """
+
+    label: str
+    kind: MemberKind
+    seed: int
+    pool: int
+    noise: float
+    learning_rate: float
+    weight_decay: float
+    member: Member
+
+
+class Expectation(Section):
+    """What the verdicts of all trained members should be; becomes a claim of the run.
+
+    Attributes:
+        near: references that should be in the near set.
+        rejected: references that should be rejected.
+        statement, source: for claims.json.
+    """
+
+    near: list[str] = []
+    rejected: list[str] = []
+    statement: str = ""
+    source: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _known_references(self) -> "Expectation":
+        for field in ("near", "rejected"):
+            for name in getattr(self, field):
+                if name not in REFERENCES:
+                    raise FieldError((field,), f"{name!r} is no reference; {nearest(name, list(REFERENCES))}")
+        return self
+
+
+class Subject(Section):
+    """A transformer to be trained and judged.
+
+    Attributes:
+        title, description: for the report.
+        task: what it is trained on.
+        format: how prompts become tokens.
+        model: the transformer; channels and tokens follow from task and format.
+        training: objective, optimiser, length.
+        ensemble: which members are trained.
+        expect: what should come out, as claims.
+    """
+
+    title: str = ""
+    description: str = ""
+    task: Annotated[pydantic.SerializeAsAny[TaskSection], pydantic.BeforeValidator(task_section)]
+    format: FormatName = "interleaved"
+    model: ModelSection = ModelSection()  # type: ignore[valid-type]
+    training: TrainingSection = TrainingSection()  # type: ignore[valid-type]
+    ensemble: Ensemble = Ensemble()
+    expect: list[Expectation] = []
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "Subject":
+        at(("task",), self.task.check)
+        task, config = self.build_task(), self.transformer()
+        self.build_training()
+        _check_mask(self.format, self.build_format(), config, task.positions)
+        least = task.inputs_size + 1
+        if config.width < least:
+            raise FieldError(
+                ("model", "width"),
+                f"{config.width} cannot hold an input of {least - 1} features and its outcome; use at least {least}",
+            )
+        for _ in self._combinations():
+            pass
+        return self
+
+    def build_task(self) -> Task:
+        """The task that members share, before the ensemble's noise and pool."""
+        return at(("task",), self.task.build)
+
+    def build_format(self) -> Format:
+        """The format."""
+        return FORMATS[self.format]()
+
+    def transformer(self) -> TransformerConfig:
+        """The model with its derived fields.
+
+        Raises:
+            FieldError: its fields contradict one another, the task or the format.
+        """
+        task, format = self.build_task(), self.build_format()
+        channels, tokens = format.channels(task.inputs_size), format.tokens(task.positions)
+        given: dict[str, Any] = dict(self.model)
+        if given["width"] is None:
+            given["width"] = DEFAULT_WIDTH if given["embedding"] else channels
+        return at(("model",), lambda: TransformerConfig(channels=channels, tokens=tokens, **given))
+
+    def build_model(self) -> Model:
+        """The model, without parameters."""
+        return Model(self.transformer())
+
+    def build_training(self) -> TrainingSettings:
+        """The training settings."""
+        return at(("training",), lambda: TrainingSettings(**dict(self.training)))
+
+    def members(self, seed: int = 0) -> list[PlannedMember]:
+        """The members in order: combinations outermost, seeds innermost, then those with shuffled labels.
+
+        Members of run seed s have the seeds 1000·s, 1000·s + 1, …: runs with other seeds share none.
+        """
+        combinations, base = list(self._combinations()), SEEDS_APART * seed
+        trained = itertools.product(combinations, range(self.ensemble.seeds))
+        shuffled = itertools.product(combinations[:1], range(self.ensemble.shuffled_labels))
+        return [self._planned(chosen, base + index, "trained") for chosen, index in trained] + [
+            self._planned(chosen, base + index, "shuffled labels") for chosen, index in shuffled
+        ]
+
+    def _combinations(self) -> Iterator[dict[str, Any]]:
+        """What differs between members, a value for each list that is not empty."""
+        lists = {name: getattr(self.ensemble, name) for name in VARIED if getattr(self.ensemble, name)}
+        for values in itertools.product(*lists.values()):
+            chosen = dict(zip(lists, values, strict=True))
+            for name in ("noise", "pool"):
+                if name in chosen:
+                    at(("ensemble", name), lambda name=name, chosen=chosen: self._task_with({name: chosen[name]}))
+            yield chosen
+
+    def _task_with(self, changes: dict[str, Any]) -> Task:
+        section = type(self.task)
+        for name in changes:
+            if name not in section.model_fields:
+                raise FieldError((), f"the task {self.task.kind!r} has no {name}; leave this list out")
+        return section.model_validate({**dict(self.task), **changes}).build()
+
+    def _planned(self, chosen: dict[str, Any], seed: int, kind: MemberKind) -> PlannedMember:
+        task = self._task_with({name: chosen[name] for name in ("noise", "pool") if name in chosen})
+        settings = self.build_training()
+        learning_rate = chosen.get("learning_rate", settings.learning_rate)
+        weight_decay = chosen.get("weight_decay", settings.weight_decay)
+        shuffled = kind == "shuffled labels"
+        words = [f"seed {seed}", *(f"{name.replace('_', ' ')} {value:g}" for name, value in chosen.items())]
+        return PlannedMember(
+            label=", ".join([*words, kind] if shuffled else words),
+            kind=kind,
+            seed=seed,
+            pool=chosen.get("pool", self.task.pool or 0),
+            noise=float(getattr(task, "noise", float("nan"))),
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            member=Member(seed, task, learning_rate, weight_decay, shuffled),
+        )
+
+
+def _check_mask(name: str, format: Format, config: TransformerConfig, positions: int) -> None:
+    """No answer is read where information from later tokens can arrive: it would know the outcome asked for."""
+    if config.mask == "causal":
+        return
+    if config.tokens > LARGEST_MASK:
+        raise FieldError(
+            ("model", "mask"), f"{config.mask!r} serves at most {LARGEST_MASK} tokens, not {config.tokens}"
+        )
+    sees = visible(config, config.tokens)
+    reached = np.eye(config.tokens, dtype=bool)
+    for _ in range(min(config.applications, config.tokens)):
+        reached = reached | (sees.astype(np.float32) @ reached.astype(np.float32) > 0)
+    read = range(config.tokens)[format.read(positions)]
+    for token in read:
+        if reached[token, token + 1 :].any():
+            raise FieldError(
+                ("model", "mask"),
+                f"{config.mask!r} shows later tokens to token {token}, where format {name!r} reads an answer; "
+                "use 'causal', or format 'paired', which reads the last token only",
+            )

@@ -1,0 +1,33 @@
+"""Intervals over prompts and members. Pure numpy; imports nothing of ours."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, "*lead sample"], seed: int = 0, draws: int = 500, level: float = 0.95
+) -> Float[np.ndarray, "2 *lead"]:
+    """Percentile bootstrap interval of the mean over the last axis (Efron 1979).
+
+    Args:
+        values: one value per sample; all leading entries are resampled together, so their differences stay paired.
+        seed: of the resampling.
+        draws: number of resamples.
+        level: coverage.
+    """
+    samples = values.shape[-1]
+    counts = np.random.default_rng(seed).multinomial(samples, np.full(samples, 1 / samples), size=draws)
+    with np.errstate(invalid="ignore"):
+        means = values @ (counts.T / samples)
+    tail = (1 - level) / 2
+    return np.quantile(means, [tail, 1 - tail], axis=-1)
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """95% score interval of a proportion (Wilson 1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    centre = (rate + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    return float(centre - half), float(centre + half)

@@ -1,0 +1,19 @@
+"""Task families. A new one is a file and a line in TASKS."""
+
+from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
+from icl_lab.tasks.linear_regression import LinearRegression
+from icl_lab.tasks.pool import PoolPosterior, pool_posterior
+
+TASKS: dict[str, type[Task]] = {"linear_regression": LinearRegression}
+
+__all__ = [
+    "TASKS",
+    "LinearRegression",
+    "Pool",
+    "PoolPosterior",
+    "Population",
+    "Task",
+    "pool_posterior",
+    "static",
+    "task_dataclass",
+]

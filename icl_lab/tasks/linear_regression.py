@@ -1,0 +1,79 @@
+"""Noisy linear regression with a Gaussian prior over weights, or a finite pool of them."""
+
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+from annotated_types import Ge, Gt
+from jaxtyping import Array, Float
+
+from icl_lab.prompts import Gaussian, Prompts
+from icl_lab.tasks.base import Task, static, task_dataclass
+from icl_lab.tasks.sequential import sequential_regression
+
+
+@task_dataclass
+class LinearRegression(Task):
+    """y_i = w·x_i + σ ε_i, ε_i ~ N(0, 1), w ~ N(μ, diag(τ²)).
+
+    Example with dimension 2, σ = 0, w = (1, −2):
+
+        x_0 = (1, 0) → y_0 = 1        x_1 = (0, 1) → y_1 = −2        x_2 = (1, 1) → ? (−1)
+
+    Attributes:
+        dimension: number of features d.
+        inputs: "gaussian" x ~ N(0, Λ), or "uniform" x ~ U(−h, h)^d.
+        noise: standard deviation σ of the outcomes around w·x.
+        covariance: Λ of Gaussian inputs: a number c (Λ = cI), d variances, or a d×d matrix.
+        half_width: h of uniform inputs.
+        weight_mean, weight_scale: μ and τ, numbers or d of them.
+
+    Source: Garg et al. 2022; pools after Raventós et al. 2023.
+    """
+
+    dimension: Annotated[int, Ge(1)] = static(default=5)
+    inputs: Literal["gaussian", "uniform"] = static(default="gaussian")
+    noise: Annotated[float, Ge(0)] = 0.5
+    covariance: Any = 1.0
+    half_width: Annotated[float, Gt(0)] = 0.5
+    weight_mean: Any = 0.0
+    weight_scale: Any = 1.0
+
+    def draw_latent(self, key: Array) -> Float[Array, " feature"]:
+        return self.weight_mean + self.weight_scale * jax.random.normal(key, (self.dimension,))
+
+    def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
+        # Drawn flat: on a CPU a long last axis is drawn several times faster.
+        shape, count = (self.positions, self.dimension), (self.positions * self.dimension,)
+        if self.inputs == "uniform":
+            return self.half_width * jax.random.uniform(key, count, minval=-1.0, maxval=1.0).reshape(shape)
+        covariance = jnp.asarray(self.covariance)
+        standard = jax.random.normal(key, count).reshape(shape)
+        if covariance.ndim < 2:
+            return standard * jnp.sqrt(covariance)
+        return standard @ jnp.linalg.cholesky(covariance).T
+
+    def outcome(self, latent: Array, x: Array) -> Gaussian:
+        mean = x @ latent
+        return Gaussian(mean, jnp.square(self.noise) * jnp.ones_like(mean))
+
+    def input_covariance(self) -> Float[Array, "feature feature"]:
+        """Λ = E[x xᵀ] of the training inputs."""
+        if self.inputs == "uniform":
+            return jnp.eye(self.dimension) * jnp.square(self.half_width) / 3
+        covariance = jnp.asarray(self.covariance, jnp.result_type(float))
+        return covariance if covariance.ndim == 2 else covariance * jnp.eye(self.dimension)
+
+    def population_predictive(self, prompts: Prompts) -> Gaussian:
+        """The Gaussian-prior posterior predictive, which is ridge regression around μ with penalty σ²/τ².
+
+        It is the Gaussian process with kernel k(x, x') = xᵀ diag(τ²) x', see `sequential_regression`.
+        """
+        scaled = prompts.x * self.weight_scale
+        prior_mean = prompts.x @ (self.weight_mean * jnp.ones(self.dimension))
+        kernel = jnp.einsum("bif,bjf->bij", scaled, scaled, precision="highest")
+        centred = sequential_regression(kernel, jnp.square(self.noise), prompts.y - prior_mean)
+        return Gaussian(prior_mean + centred.mean, centred.variance)
+
+    def feature_covariance(self) -> Float[Array, "feature feature"]:
+        return self.input_covariance()

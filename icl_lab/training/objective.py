@@ -1,0 +1,91 @@
+"""The loss of a batch of prompts and its gradient, in pieces that fit the cache."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from icl_lab.formats import Format
+from icl_lab.models import Model, Params
+from icl_lab.prompts import Prompts
+from icl_lab.training.settings import TrainingSettings
+
+CACHE_FLOATS = 2**16
+
+
+class Asked(NamedTuple):
+    """Which tokens answer which positions, as slices with explicit bounds."""
+
+    tokens: slice
+    positions: slice
+
+
+class Piece(NamedTuple):
+    """What the loss needs of some prompts: tokens, the outcomes asked for, and their weights in the batch mean."""
+
+    inputs: Float[Array, "batch token channel"]
+    targets: Float[Array, "batch answer"]
+    weights: Float[Array, "batch answer"]
+
+
+def squared_error(outputs: Float[Array, "batch answer output"], targets: Array) -> Float[Array, "batch answer"]:
+    """(output − y)² of a model that answers with a point. Another kind of answer brings another such function."""
+    return jnp.square(outputs[..., 0] - targets)
+
+
+def asked(format: Format, settings: TrainingSettings, positions: int) -> Asked:
+    """Tokens and positions the loss looks at: all a format answers, or the last of them."""
+    tokens = range(*format.read(positions).indices(format.tokens(positions)))
+    answers = range(*format.answers(positions).indices(positions))
+    first = len(tokens) - 1 if settings.loss == "last" else 0
+    return Asked(_slice(tokens[first:]), _slice(answers[first:]))
+
+
+def _slice(indices: range) -> slice:
+    return slice(indices.start, indices[-1] + 1, indices.step)
+
+
+def micro_batch(settings: TrainingSettings, model: Model, tokens: int) -> int:
+    """Prompts per piece: as set, else the whole batch on accelerators and what fits the cache on a CPU.
+
+    There it is the largest divisor of the batch whose residual stream, tokens · width per prompt, stays below 2^16
+    floats (a quarter megabyte; the widest activation is four times that).
+    """
+    if settings.micro_batch is not None:
+        return settings.micro_batch
+    if jax.default_backend() != "cpu":
+        return settings.batch
+    fits = [n for n in range(1, settings.batch + 1) if settings.batch % n == 0]
+    return max(n for n in fits if n == 1 or n * tokens * model.config.width <= CACHE_FLOATS)
+
+
+def loss_and_gradient(
+    model: Model, format: Format, settings: TrainingSettings, params: Params, prompts: Prompts
+) -> tuple[Float[Array, ""], Float[Array, " position"], Params]:
+    """Mean squared error over scored answers, the same per position (NaN where none is), and the gradient."""
+    positions = prompts.positions
+    ask = asked(format, settings, positions)
+    scored = prompts.scored[:, ask.positions].astype(jnp.float32)
+    inputs = format.encode(prompts)
+    batch = Piece(inputs, prompts.y[:, ask.positions], scored / scored.sum())
+
+    def loss(params: Params, piece: Piece) -> tuple[Array, Array]:
+        errors = piece.weights * squared_error(model.apply(params, piece.inputs, read=ask.tokens), piece.targets)
+        return errors.sum(), errors.sum(0)
+
+    gradient_of = jax.value_and_grad(loss, has_aux=True)
+    size = micro_batch(settings, model, inputs.shape[1])
+    if size == settings.batch:
+        (value, per_answer), gradient = gradient_of(params, batch)
+    else:
+        pieces = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), batch)
+        start = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient_of, params, jax.tree.map(lambda a: a[0], pieces)))
+        total, _ = jax.lax.scan(lambda sums, piece: (_add(sums, gradient_of(params, piece)), None), start, pieces)
+        (value, per_answer), gradient = total
+    per_position = jnp.full(positions, jnp.nan).at[ask.positions].set(per_answer / batch.weights.sum(0))
+    return value, per_position, gradient
+
+
+def _add(a: tuple, b: tuple) -> tuple:
+    return jax.tree.map(jnp.add, a, b)

@@ -1,0 +1,111 @@
+"""What every hypothesis keeps to: recognised in its own references, in no control. `HYPOTHESES` itself enrols them."""
+
+import dataclasses
+from typing import get_args
+
+import numpy as np
+import pytest
+from contracts.waves import Waves
+from planting import planted, unlisted
+
+from icl_lab.hypotheses import DECOYS, HYPOTHESES, REFERENCES, RIVALS
+from icl_lab.hypotheses.bank import Bank, build_bank
+from icl_lab.hypotheses.judge import Verdict, judge_learner, owner_of
+from icl_lab.prompts import Predictions
+from icl_lab.tasks import Pool
+
+ALL = pytest.mark.parametrize("hypothesis", HYPOTHESES, ids=[hypothesis.key for hypothesis in HYPOTHESES])
+CONTROLS = [reference.name for reference in DECOYS]
+KEYS = {hypothesis.key for hypothesis in HYPOTHESES}
+
+
+def verdict(bank: Bank, subject: Predictions) -> Verdict:
+    return judge_learner(bank, subject)[0]
+
+
+@ALL
+def test_it_is_stated_in_full(hypothesis):
+    assert hypothesis.claim
+    assert hypothesis.name
+    assert hypothesis.references
+    names = {reference.name for reference in hypothesis.references}
+    assert set(hypothesis.suffices) <= names
+    for simpler in hypothesis.suffices.values():
+        assert simpler in REFERENCES
+        assert simpler not in names
+    for reference in hypothesis.references:
+        assert owner_of(reference.name) == hypothesis.key
+        hash(reference)  # a static argument of compiled programs
+
+
+@ALL
+def test_it_passes_on_its_own_references(hypothesis, bank, subtests):
+    for reference in hypothesis.references:
+        with subtests.test(reference.name):
+            found = verdict(bank, planted(bank, reference.name))
+            assert found.status == "supported", found.reasons
+            assert hypothesis.key in (*found.supported, *found.coincides)
+            assert hypothesis.key not in found.refuted
+
+
+@ALL
+def test_it_fails_on_the_controls(hypothesis, bank, subtests):
+    subjects = {name: planted(bank, name) for name in CONTROLS} | unlisted(bank)
+    for name, subject in subjects.items():
+        with subtests.test(name):
+            found = verdict(bank, subject)
+            assert found.status != "supported"
+            assert hypothesis.key not in (*found.supported, *found.coincides)
+
+
+@ALL
+def test_it_is_refuted_by_another_that_differs(hypothesis, bank):
+    """Every hypothesis can lose: some other's reference refutes it."""
+    others = ["pool_bayes", "nearest_neighbour", "kernel_ridge"]
+    found = [verdict(bank, planted(bank, name)) for name in others if owner_of(name) != hypothesis.key]
+    assert any(hypothesis.key in each.refuted for each in found)
+
+
+def test_names_are_unique_and_owned():
+    owners = [owner for owner, _ in REFERENCES.values()]
+    assert set(owners) == {*KEYS, "rival", "decoy"}
+    total = sum(len(hypothesis.references) for hypothesis in HYPOTHESES) + len(RIVALS) + len(DECOYS)
+    assert len(REFERENCES) == total
+    assert all(name == reference.name for name, (_, reference) in REFERENCES.items())
+
+
+def test_grids_increase_at_a_constant_ratio(bank):
+    for name, grid in bank.grids.items():
+        for parameter, values in grid.items():
+            ratios = values[1:] / values[:-1]
+            assert (ratios > 1).all(), (name, parameter)
+            np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
+        assert set(bank.degrees[name]) <= set(grid)
+
+
+def test_a_user_written_task_is_judged():
+    """The references that apply to it are found, and its pool posterior is recognised among them."""
+    few = ("pool_bayes", "pool_map", "nadaraya_watson", "linear_kernel", "gd_1", "lasso", "label_mean")
+    bank = build_bank(
+        Waves(examples=8, prior=Pool(16)),
+        prompts=96,
+        calibration=96,
+        references={name: REFERENCES[name] for name in few},
+    )
+    assert set(bank.references) == set(few)
+    assert not REFERENCES["population_bayes"][1].applies(bank.task)
+    found = verdict(bank, planted(bank, "pool_bayes"))
+    assert (found.status, found.supported) == ("supported", ("H1",))
+
+
+def test_without_a_pool_pool_references_do_not_apply(bank):
+    fresh = bank.task.fresh()
+    assert [name for name, (_, r) in REFERENCES.items() if not r.applies(fresh)] == ["pool_bayes", "pool_map"]
+
+
+def test_verdicts_are_plain_data(bank):
+    data = verdict(bank, planted(bank, "ridge")).to_dict()
+    assert data["mechanism"] == "not tested"
+    assert {type(value) for value in data.values()} <= {str, tuple, float}
+    assert dataclasses.is_dataclass(Verdict)
+    assert not get_args(Verdict)

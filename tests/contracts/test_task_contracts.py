@@ -1,0 +1,228 @@
+"""What every task keeps to. A row of TASKS enrols one; a task of the package without a row fails."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contracts.waves import Waves
+
+from icl_lab import tasks
+from icl_lab.prompts import Prompts
+from icl_lab.tasks import LinearRegression, Pool, Task, pool_posterior
+
+MATRIX = np.array([[1.0, 0.4, 0.0], [0.4, 0.6, 0.1], [0.0, 0.1, 2.0]], np.float32)
+POOL = Pool(70, seed=3)  # not a multiple of the chunk of the streamed posterior
+
+TASKS: dict[str, Task] = {
+    "gaussian": LinearRegression(dimension=3, examples=6),
+    "gaussian, pool": LinearRegression(dimension=3, examples=6, prior=POOL),
+    "uniform": LinearRegression(dimension=3, examples=6, inputs="uniform", noise=0.1),
+    "correlated": LinearRegression(
+        dimension=3,
+        examples=6,
+        covariance=MATRIX,
+        weight_mean=np.array([1.0, 0.0, -2.0], np.float32),
+        weight_scale=np.array([0.5, 1.0, 2.0], np.float32),
+    ),
+    "noiseless": LinearRegression(dimension=3, examples=6, noise=0.0),
+    "noiseless, pool": LinearRegression(dimension=3, examples=6, noise=0.0, prior=POOL),
+    "user-written": Waves(examples=6),
+    "user-written, pool": Waves(examples=6, prior=POOL),
+}
+ALL = pytest.mark.parametrize("name", TASKS)
+EXACT = pytest.mark.parametrize("name", [n for n in TASKS if n != "user-written"])
+KEY = jax.random.key(7)
+BATCH = 2048
+
+
+@functools.partial(jax.jit, static_argnames="shifted")
+def whole_batch(task: Task, key: jax.Array, shifted: bool) -> Prompts:
+    return task.sample(key, BATCH, shifted)
+
+
+def sample(task: Task, key: jax.Array, batch: int = 16, shifted: bool = False) -> Prompts:
+    """The first prompts of a batch whose size is always the same, so that few programs are compiled."""
+    return jax.tree.map(lambda leaf: leaf[:batch], whole_batch(task, key, shifted))
+
+
+@jax.jit
+def exact(task: Task, prompts: Prompts) -> dict[str, jax.Array]:
+    """The exact predictive under the training prior: moments and log density of the outcomes."""
+    predictive = task.posterior_predictive(prompts)
+    return {
+        "mean": predictive.mean,
+        "variance": predictive.variance,
+        "log_prob": predictive.log_prob(prompts.y),
+        "unit": task.unit(prompts),
+    }
+
+
+def close(first, second, tolerance=1e-5):
+    """Trees of equal shapes and types whose values agree."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), first, second)
+
+
+def test_every_task_of_the_package_has_a_row():
+    assert set(tasks.TASKS.values()) <= {type(task) for task in TASKS.values()}
+
+
+@ALL
+def test_same_key_same_batch(name):
+    first, again, other = sample(TASKS[name], KEY), sample(TASKS[name], KEY), sample(TASKS[name], jax.random.key(8))
+    close(first, again, 0)
+    assert not np.allclose(first.x, other.x)
+    assert not np.allclose(first.y, other.y)
+
+
+@ALL
+def test_jit_is_eager(name):
+    close(TASKS[name].sample(KEY, BATCH), sample(TASKS[name], KEY, BATCH))
+
+
+@ALL
+def test_shapes_and_types(name):
+    task = TASKS[name]
+    prompts = sample(task, KEY)
+    assert prompts.x.shape == (16, task.positions, task.inputs_size)
+    assert prompts.y.shape == prompts.scored.shape == (16, task.positions)
+    assert prompts.x.dtype == prompts.y.dtype == jnp.float32
+    assert all(leaf.shape[0] == 16 for leaf in jax.tree.leaves(prompts.latent))
+    assert np.isfinite(prompts.x).all()
+    assert np.isfinite(prompts.y).all()
+    assert prompts.scored.all()
+
+
+@ALL
+def test_outcomes_follow_from_the_latent(name):
+    task = TASKS[name]
+    prompts = sample(task, KEY, BATCH)
+    truth = jax.vmap(task.outcome)(prompts.latent, prompts.x)
+    residual = np.asarray(prompts.y - truth.mean)
+    if np.all(truth.variance == 0):
+        np.testing.assert_allclose(residual, 0, atol=1e-5)
+        return
+    standard = residual / np.sqrt(truth.variance)
+    error = 1 / np.sqrt(standard.size)
+    assert abs(standard.mean()) < 4 * error
+    assert abs((standard**2).mean() - 1) < 4 * np.sqrt(2) * error
+    # Noise is independent of inputs and of the outcomes' means: a key used twice would show here.
+    for other in (prompts.x[..., 0], truth.mean, np.roll(standard, 1, axis=1)):
+        assert abs(np.corrcoef(standard.ravel(), np.ravel(other))[0, 1]) < 4 * error
+    likelihood = task.log_likelihood(prompts.latent, prompts)
+    np.testing.assert_allclose(likelihood, truth.log_prob(prompts.y), rtol=1e-5, atol=1e-5)
+
+
+@ALL
+def test_inputs_and_latents_are_independent(name):
+    task = TASKS[name]
+    prompts = sample(task, KEY, BATCH)
+    latents = np.concatenate([np.reshape(leaf, (BATCH, -1)) for leaf in jax.tree.leaves(prompts.latent)], axis=1)
+    inputs = np.reshape(prompts.x, (BATCH, -1))
+    correlation = np.corrcoef(np.concatenate([latents, inputs], axis=1).T)[: latents.shape[1], latents.shape[1] :]
+    assert np.abs(correlation).max() < 5 / np.sqrt(BATCH)
+
+
+@ALL
+def test_shifted_prompts_keep_latents_and_change_inputs(name):
+    task = TASKS[name]
+    plain, shifted = sample(task, KEY), sample(task, KEY, shifted=True)
+    close(plain.latent, shifted.latent, 0)
+    close(jax.vmap(task.shift_inputs)(plain.x), shifted.x)
+    assert not np.allclose(plain.x, shifted.x)
+
+
+@pytest.mark.parametrize("name", [n for n in TASKS if "pool" in n])
+def test_pools_are_nested(name):
+    task = TASKS[name].replace(prior=Pool(3, seed=3))
+    few = jax.tree.leaves(sample(task, KEY, 256).latent)
+    members = jax.tree.leaves(jax.vmap(lambda m: task.draw_latent(POOL.key(m)))(jnp.arange(POOL.size)))
+    for drawn, all_members in zip(few, members, strict=True):
+        same = np.isclose(drawn[:, None], all_members[None], rtol=1e-6).reshape(256, POOL.size, -1).all(-1)
+        assert same[:, :3].any(1).all()
+        assert (same[:, :3].mean(0) > 0.2).all()
+        assert not same[:, 3:].any()
+
+
+@EXACT
+def test_sizes_and_noise_are_data(name):
+    """A sweep over noise and pool sizes is one program, and an axis of tasks gives what a loop over them does."""
+    traces = []
+
+    @jax.jit
+    def predict(task: Task, prompts: Prompts) -> jax.Array:
+        traces.append(None)
+        return task.posterior_predictive(prompts).mean
+
+    task, prompts = TASKS[name], sample(TASKS[name], KEY)
+    pools = [Pool(size, seed=3) for size in (5, 64, 129)] if isinstance(task.prior, Pool) else [task.prior] * 3
+    sweep = [task.replace(noise=noise, prior=prior) for noise, prior in zip((0.2, 0.5, 1.0), pools, strict=True)]
+    single = np.stack([predict(each, prompts) for each in sweep])
+    predict(sweep[0], prompts)
+    assert len(traces) == 1
+    stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *sweep)
+    close(jax.jit(jax.vmap(predict, (0, None)))(stacked, prompts), single, 1e-4)
+    drawn = jax.vmap(whole_batch, (0, None, None))(stacked, KEY, False)
+    looped = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(sample(each, KEY, BATCH) for each in sweep))
+    close(drawn, looped)
+
+
+@EXACT
+def test_the_exact_learner_is_blind_to_what_comes_later(name):
+    task, prompts = TASKS[name], sample(TASKS[name], KEY, 3)
+    some = sample(task, KEY, BATCH)
+
+    def answer(x: jax.Array, y: jax.Array) -> jax.Array:
+        single = jax.tree.map(lambda leaf: leaf[:1], prompts).replace(x=x[None], y=y[None])
+        return task.posterior_predictive(single).mean[0]
+
+    by_x, by_y = jax.jit(jax.vmap(jax.jacfwd(answer, (0, 1))))(prompts.x, prompts.y)
+    later = np.triu(np.ones((task.positions, task.positions), bool), 1)
+    np.testing.assert_array_equal(np.asarray(by_x)[:, later], 0)
+    np.testing.assert_array_equal(np.asarray(by_y)[:, later | np.eye(task.positions, dtype=bool)], 0)
+    edited = some.replace(x=some.x.at[:, 4:].add(3.0), y=some.y.at[:, 3:].set(-5.0))
+    close(exact(task, some)["mean"][:, :4], exact(task, edited)["mean"][:, :4])
+
+
+@EXACT
+def test_the_exact_learner_is_finite_everywhere(name):
+    for shifted in (False, True):
+        found = exact(TASKS[name], sample(TASKS[name], KEY, BATCH, shifted))
+        assert all(np.isfinite(value).all() for value in found.values())
+        assert all(value.dtype == jnp.float32 for value in found.values())
+        assert (np.asarray(found["variance"]) >= 0).all()
+        assert (np.asarray(found["unit"]) > 0).all()
+
+
+@pytest.mark.parametrize("name", [n for n in TASKS if n != "user-written" and "noiseless" not in n])
+def test_the_exact_learner_is_calibrated_and_unbeaten(name):
+    """Its variance is that of its errors, and no change of its mean or variance gains likelihood, at any position."""
+    prompts = sample(TASKS[name], KEY, BATCH)
+    found = {key: np.asarray(value, float) for key, value in exact(TASKS[name], prompts).items()}
+    squared = (np.asarray(prompts.y, float) - found["mean"]) ** 2
+    ratio = squared / found["variance"]
+    assert (np.abs(ratio.mean(0) - 1) < 4.5 * ratio.std(0) / np.sqrt(BATCH)).all()
+    for factor in (0.9, 1.1):
+        other = (np.asarray(prompts.y, float) - factor * found["mean"]) ** 2
+        gain = squared - other
+        assert (gain.mean(0) < 4 * gain.std(0) / np.sqrt(BATCH) + 1e-12).all()
+    if isinstance(TASKS[name].prior, Pool):
+        variance = found["variance"]
+        projected = -0.5 * (squared / variance + np.log(2 * np.pi * variance))
+        gain = projected - found["log_prob"]  # the mixture is never worse than its Gaussian projection
+        assert (gain.mean(0) < 4 * gain.std(0) / np.sqrt(BATCH) + 1e-12).all()
+
+
+@pytest.mark.parametrize("name", ["gaussian, pool", "user-written, pool"])
+def test_evidence_is_the_product_of_predictives(name):
+    prompts = sample(TASKS[name], KEY, 32)
+    found = jax.jit(pool_posterior)(TASKS[name], prompts)
+    np.testing.assert_allclose(np.diff(found.log_evidence, axis=1), found.log_predictive[:, :-1], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.log_evidence[:, 0], 0, atol=1e-5)
+
+
+def test_a_task_without_a_closed_form_says_so():
+    prompts = sample(TASKS["user-written"], KEY)
+    assert TASKS["user-written"].posterior_predictive(prompts) is None
+    assert (np.asarray(TASKS["user-written"].unit(prompts)) > 0).all()

@@ -1,0 +1,105 @@
+"""Every branch of the verdict rule, on distances made up for it."""
+
+import numpy as np
+import pytest
+
+from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, judge
+from icl_lab.statistics import bootstrap_interval
+
+REGIMES = ("in_distribution", "fresh_tasks", "shifted_inputs")
+FAR = 1.0
+
+
+def verdict_of(zero: float = 2.0, **distances: float | tuple[float, float, float]):
+    """The verdict on one subject with these distances to references; a number stands for all three regimes."""
+    names = tuple(distances)
+    rows = np.array([np.broadcast_to(distances[name], 3) for name in names], float).T
+    return judge(Comparison(REGIMES, names, rows, rows[..., None], np.full(3, zero), {}))
+
+
+def test_the_near_set_is_supported_together():
+    found = verdict_of(gd_1=0.01, linear_kernel=0.012, pool_bayes=FAR, ridge=FAR, lasso=FAR)
+    assert found.status == "supported"
+    assert set(found.near) == {"gd_1", "linear_kernel"}
+    assert found.supported == ("H2", "H5")
+    assert found.refuted == ("H1",)
+    assert found.mechanism == "not tested"
+
+
+def test_a_reference_must_be_near_in_every_regime():
+    found = verdict_of(ridge=0.01, pool_bayes=(0.01, 0.01, FAR), lasso=FAR)
+    assert found.near == ("ridge",)
+    assert "pool_bayes" in found.rejected
+
+
+def test_differences_below_the_floor_do_not_count():
+    assert set(verdict_of(ridge=1e-6, pool_bayes=0.0055, lasso=FAR).near) == {"ridge", "pool_bayes"}
+    assert verdict_of(ridge=1e-6, pool_bayes=0.0065, lasso=FAR).near == ("ridge",)
+
+
+def test_a_decoy_in_the_near_set_is_inconclusive():
+    found = verdict_of(ridge=0.01, lasso=0.012, gd_1=FAR)
+    assert found.status == "inconclusive"
+    assert found.supported == ()
+    assert "lasso" in found.reasons[0]
+
+
+def test_a_large_remainder_is_unexplained_in_whichever_regime():
+    found = verdict_of(zero=1.0, ridge=(0.001, 0.001, 0.021), gd_1=FAR)
+    assert found.status == "unexplained"
+    assert found.remainder == pytest.approx(0.021)
+    assert "shifted_inputs" in found.reasons[0]
+    assert verdict_of(zero=1.0, ridge=(0.001, 0.001, 0.019), gd_1=FAR).status == "supported"
+
+
+def test_a_learner_that_answers_nothing_is_unexplained():
+    assert verdict_of(zero=0.001, ridge=1e-9, gd_1=1e-9, pool_bayes=FAR).status == "unexplained"
+
+
+@pytest.mark.parametrize(("ratio", "status"), [(3.5, "inconclusive"), (4.1, "supported"), (2.9, "supported")])
+def test_between_near_and_rejected_nothing_is_concluded(ratio, status):
+    assert verdict_of(ridge=0.01, gd_1=0.01 * ratio, pool_bayes=FAR).status == status
+
+
+def test_nothing_rejected_nothing_concluded():
+    found = verdict_of(ridge=0.01, gd_1=0.011)
+    assert found.status == "inconclusive"
+    assert "no reference is rejected" in found.reasons
+
+
+def test_a_rival_alone_supports_no_hypothesis():
+    found = verdict_of(newton_2=0.01, ridge=FAR, gd_1=FAR)
+    assert (found.status, found.supported) == ("inconclusive", ())
+
+
+def test_meta_learning_coincides_where_plain_descent_of_the_same_form_is_near():
+    both = verdict_of(meta_sgd_1=0.01, gd_1=0.01, ridge=FAR)
+    assert (both.supported, both.coincides) == (("H5",), ("H3",))
+    alone = verdict_of(meta_sgd_1=0.01, gd_1=FAR, ridge=FAR)
+    assert (alone.supported, alone.coincides) == (("H3",), ())
+    other_form = verdict_of(meta_sgd_2=0.01, gd_1=0.01, gd_2=FAR, ridge=FAR)
+    assert other_form.supported == ("H3", "H5")
+
+
+def test_a_hypothesis_is_refuted_only_by_all_its_references():
+    found = verdict_of(ridge=0.01, nearest_neighbour=FAR, pool_map=0.035, gd_1=FAR)
+    assert "H4" not in found.refuted
+    assert "H5" in found.refuted
+
+
+def test_references_that_explode_are_far_not_nearest():
+    found = verdict_of(ridge=0.01, gd_5=np.nan, gd_2=np.inf)
+    assert found.nearest == "ridge"
+    assert {"gd_5", "gd_2"} <= set(found.rejected)
+
+
+def test_thresholds_are_those_of_the_design():
+    assert (THRESHOLDS.near, THRESHOLDS.floor, THRESHOLDS.remainder, THRESHOLDS.reject) == (3.0, 0.002, 0.02, 4.0)
+
+
+def test_intervals_of_distances_cover_the_mean():
+    values = np.random.default_rng(0).exponential(1.0, (2, 3, 400))
+    low, high = bootstrap_interval(values)
+    assert (low < values.mean(-1)).all()
+    assert (values.mean(-1) < high).all()
+    np.testing.assert_allclose((high - low) / 2, 1.96 / np.sqrt(400), rtol=0.25)

@@ -1,0 +1,182 @@
+"""Every figure: drawn, legible, and left out with a reason where there is nothing to draw."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib
+import numpy as np
+import pytest
+import synthetic
+import xarray as xr
+from matplotlib.text import Text
+
+from icl_lab.report.data import Run
+from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
+from icl_lab.report.files import png, svg
+from icl_lab.report.layout import Drawing, LeftOut, end_labels, spread, styled
+from icl_lab.report.subject import Subject
+
+SLACK = 1.5  # pixels that the boxes of neighbouring texts may share
+SUBJECTS = ["linear_attention", "softmax"]
+
+
+def drawings(run: Run) -> dict[str, Drawing | LeftOut]:
+    with styled():
+        found = {"scoreboard": scoreboard.draw(run), "planted": planted.draw(run.planted)}
+        for subject in run.subjects:
+            found |= {f"{subject.name} {name}": entry.draw(subject) for name, entry in SUBJECT_FIGURES.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawn(run: Run) -> dict[str, Drawing | LeftOut]:
+    return drawings(run)
+
+
+def overlapping(drawing: Drawing) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes share more than the slack, and texts that leave the figure."""
+    with styled():
+        drawing.figure.canvas.draw()
+        renderer = drawing.figure.canvas.get_renderer()
+    texts = [text for text in drawing.figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    hidden = undrawn(drawing)
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if id(text) not in hidden]
+    width, height = drawing.figure.canvas.get_width_height()
+    found = [
+        (text, "the edge")
+        for text, box in boxes
+        if box.x0 < -SLACK or box.y0 < -SLACK or box.x1 > width + SLACK or box.y1 > height + SLACK
+    ]
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        across, down = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        if across > SLACK and down > SLACK:
+            found.append((one, other))
+    return found
+
+
+def undrawn(drawing: Drawing) -> set[int]:
+    """Labels of ticks outside their axis' limits, which matplotlib keeps but never draws."""
+    found = set()
+    for axes, name in itertools.product(drawing.figure.axes, ("xaxis", "yaxis")):
+        axis = getattr(axes, name)
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.majorTicks, *axis.minorTicks):
+            if not low <= tick.get_loc() <= high or not axes.axison:
+                found |= {id(tick.label1), id(tick.label2)}
+    return found
+
+
+NAMES = ["scoreboard", "planted", *(f"{subject} {name}" for subject in SUBJECTS for name in SUBJECT_FIGURES)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_is_drawn_and_no_text_overlaps(drawn: dict[str, Drawing | LeftOut], name: str) -> None:
+    drawing = drawn[name]
+    assert isinstance(drawing, Drawing), drawing
+    assert overlapping(drawing) == []
+    assert drawing.takeaway.endswith(".")
+    inked = (np.asarray(drawing.figure.canvas.buffer_rgba())[..., :3] < 250).any(axis=-1)
+    assert inked.mean() > 0.01
+    assert min(half.mean() for half in np.array_split(inked, 2, axis=1)) > 0.001
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("name", list(SUBJECT_FIGURES))
+def test_axes_are_labelled(drawn: dict[str, Drawing | LeftOut], subject: str, name: str) -> None:
+    drawing = drawn[f"{subject} {name}"]
+    assert isinstance(drawing, Drawing)
+    labels = {axes.get_xlabel() for axes in drawing.figure.axes} | {axes.get_ylabel() for axes in drawing.figure.axes}
+    expected = {
+        "loss": "squared error",
+        "training": "distance (nats)",
+        "sensitivity": "cosine",
+        "attention": "attended token",
+        "learning": "squared error",
+        "near_set": "",
+    }[name]
+    assert any(expected in label for label in labels)
+
+
+def test_redrawing_gives_the_same_bytes(run: Run) -> None:
+    for draw in (lambda: scoreboard.draw(run), lambda: SUBJECT_FIGURES["attention"].draw(run.subjects[0])):
+        with styled():
+            first, second = draw(), draw()
+            assert isinstance(first, Drawing)
+            assert isinstance(second, Drawing)
+            assert png(first.figure) == png(second.figure)
+            assert svg(first.figure) == svg(second.figure)
+
+
+def test_style_does_not_leak_and_ignores_the_users(run: Run) -> None:
+    before = dict(matplotlib.rcParams)
+    with styled():
+        assert not matplotlib.rcParams["text.usetex"]
+        assert matplotlib.rcParams["svg.fonttype"] == "path"
+    assert dict(matplotlib.rcParams) == before
+
+
+VARIABLES = {
+    "loss": ["loss"],
+    "near_set": ["distance"],
+    "training": ["trajectory_distance"],
+    "sensitivity": ["sensitivity_cosine", "influence"],
+    "attention": ["attention"],
+    "learning": ["train_loss"],
+}
+
+
+@pytest.mark.parametrize("name", list(SUBJECT_FIGURES))
+@pytest.mark.parametrize("how", ["absent", "all NaN", "other dimensions"])
+def test_figure_without_data_is_left_out_with_a_reason(run: Run, name: str, how: str) -> None:
+    data = run.subjects[0].data
+    for variable in VARIABLES[name]:
+        if how == "absent":
+            data = data.drop_vars(variable)
+        elif how == "all NaN":
+            data = data.assign({variable: data[variable] * np.nan})
+        else:
+            data = data.assign({variable: ("other", np.ones(3))})
+    with styled():
+        left_out = SUBJECT_FIGURES[name].draw(Subject("bare", data))
+    assert isinstance(left_out, LeftOut)
+    assert left_out.reason
+
+
+@pytest.mark.parametrize("variable", sorted(synthetic.groups()["linear_attention"].data_vars))
+def test_no_single_variable_is_needed_by_all(run: Run, variable: str) -> None:
+    data = run.subjects[0].data.drop_vars(variable)
+    bare = Run("bare", [Subject("bare", data)], None, {}, None)
+    found = drawings(bare)
+    drawn = [drawing for drawing in found.values() if isinstance(drawing, Drawing)]
+    assert len(drawn) >= 5
+    assert not any("nan" in drawing.takeaway for drawing in drawn)
+
+
+def test_an_empty_group_draws_nothing_and_does_not_fail() -> None:
+    found = drawings(Run("empty", [Subject("empty", xr.Dataset())], None, {}, None))
+    assert all(isinstance(drawing, LeftOut) for drawing in found.values())
+
+
+@pytest.mark.parametrize(("pools", "read_all"), [(2, False), (7, True)])
+def test_many_conditions_and_long_names_stay_legible(pools: int, read_all: bool) -> None:
+    random = np.random.default_rng(pools)
+    places = {f"trained:{2 ** (k + 1)}": list(random.normal(0.5, 0.4, 3)) for k in range(pools)}
+    tokens = [f"x{k}" if k % 2 else f"y{k}" for k in range(41)]
+    long = "a subject whose title is much longer than anyone would wish for, with sixteen layers and sixteen heads"
+    data = synthetic.subject(long, places, 21, read_all, 3, 8, tokens, pools)
+    data = data.assign_coords(title=("reference", [f"{t}, with a long qualification" for t in data["title"].values]))
+    found = drawings(Run("many", [Subject("many", data)], None, {}, None))
+    for name, drawing in found.items():
+        if name != "planted":
+            assert isinstance(drawing, Drawing)
+            assert overlapping(drawing) == [], name
+
+
+def test_spread_keeps_labels_apart_and_in_order() -> None:
+    placed = spread([0.5, 0.5, 0.5, 0.1], 0.2, 0.0, 1.0)
+    assert placed[3] == min(placed)
+    assert np.diff(sorted(placed)).min() >= 0.2 - 1e-9
+    crowded = spread([0.5] * 9, 0.2, 0.0, 1.0)
+    assert np.diff(sorted(crowded)).min() >= 0.2 - 1e-9
+    assert end_labels.__doc__

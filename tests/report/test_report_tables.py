@@ -1,0 +1,111 @@
+"""The terminal's scoreboard, the tally behind it, and the numbers' spelling."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from rich.console import Console
+
+from icl_lab.report import scoreboard_table
+from icl_lab.report.data import Run
+from icl_lab.report.figures.planted import controls
+from icl_lab.report.ratios import nearest_index, ratios
+from icl_lab.report.sentences import verdict_sentence
+from icl_lab.report.subject import Subject
+from icl_lab.report.tally import block
+from icl_lab.report.vocabulary import listing, number
+
+
+def printed(path: Path, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(scoreboard_table(path))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_terminal_table_is_at_most_110_columns_wide(stored: Path, width: int) -> None:
+    lines = printed(stored, width)
+    assert max(len(line.rstrip()) for line in lines) <= min(width, 110)
+
+
+def test_terminal_table_tells_the_story(stored: Path) -> None:
+    text = "\n".join(printed(stored / "results.nc", 110))
+    for expected in ("yes 3/3", "no 3/3", "one GD step", "shifted inputs", "untrained", "H5"):
+        assert expected in text
+
+
+def test_tally_counts_members(run: Run) -> None:
+    entry = block(run.subjects[0], run.subjects[0].trained[0])
+    tally = entry.tallies["H5"]
+    assert tally is not None
+    assert (tally.status, tally.count, tally.members) == ("supported", 3, 3)
+    distance = synthetic.groups()["linear_attention"]["hypothesis_distance"].values[:3, 0, 4]
+    cell = entry.rows[0].cells["H5"]
+    assert cell is not None
+    assert cell.median == pytest.approx(np.median(distance))
+    assert cell.low < distance.min()
+    assert cell.high > distance.max()
+    assert cell.nearest
+
+
+def test_sentence_names_nearest_supported_and_refuted(run: Run) -> None:
+    sentence = verdict_sentence(block(run.subjects[0], run.subjects[0].trained[0]))
+    assert "3 of 3 members nearest to one GD step" in sentence
+    assert "H5 implicit gradient descent supported" in sentence
+    assert "× farther" in sentence
+
+
+def test_ratios_are_one_at_the_nearest(run: Run) -> None:
+    table, nearest = ratios(run.subjects[1]), nearest_index(run.subjects[1])
+    assert table is not None
+    assert nearest is not None
+    np.testing.assert_array_equal(table[np.arange(len(nearest)), nearest], 1.0)
+
+
+def test_conditions_differ_in_more_than_the_seed(run: Run) -> None:
+    assert [condition.label for condition in run.subjects[0].trained] == [""]
+    assert [condition.label for condition in run.subjects[1].trained] == ["pool of 16 tasks", "population"]
+    assert [condition.kind for condition in run.subjects[0].nulls] == ["untrained", "shuffled labels"]
+
+
+def test_planted_outcomes(run: Run) -> None:
+    assert run.planted is not None
+    found = {control.name: control for control in controls(run.planted)}
+    assert found["one GD step"].right
+    assert found["Lasso"].right
+    assert not found["label average"].right
+    bare = Subject("planted", run.planted.data.drop_vars("expected"))
+    assert [control.right for control in controls(bare)] == [control.right for control in found.values()]
+
+
+def test_verdict_lists_may_name_references(run: Run) -> None:
+    assert run.subjects[0].hypotheses_named(["gd_1", "linear_smoother", "lasso", "H1"]) == ["H5", "H2", "H1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.00213, "0.0021"),
+        (0.0458, "0.046"),
+        (0.099, "0.099"),
+        (1.0, "1.0"),
+        (1.34, "1.3"),
+        (12.4, "12"),
+        (541.0, "541"),
+        (12_345.0, "12k"),
+        (2.3e7, "2e7"),
+        (0.00001, "<0.0001"),
+        (0.0, "0"),
+        (float("nan"), "–"),
+    ],
+)
+def test_numbers_are_short(value: float, expected: str) -> None:
+    assert number(value) == expected
+
+
+def test_listing() -> None:
+    assert [listing(list(items)) for items in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]

@@ -1,0 +1,131 @@
+"""A whole tiny run: trained, judged, stored, reused; and the claims that are made of verdicts."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray
+
+from icl_lab.runs.claims import read_claims
+from icl_lab.runs.config import PLANTED, parse_config
+from icl_lab.runs.execute import execute, expected_claims, general_claims
+from icl_lab.runs.planted import recognised
+from icl_lab.runs.results import read_results
+
+CONFIG = {
+    "name": "tiny",
+    "judge": {"prompts": 32, "calibration": 32, "snapshots": 3, "bootstrap": 20, "planted": False},
+    "subjects": {
+        "small": {
+            "task": {"kind": "linear_regression", "dimension": 2, "examples": 3, "pool": 4},
+            "format": "interleaved",
+            "model": {"layers": 1, "heads": 1, "width": 8},
+            "training": {"steps": 12, "batch": 8, "chunk": 12},
+            "ensemble": {"seeds": 2},
+            "expect": [{"near": ["gd_1"]}],
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs")
+    said = []
+    directory = execute(parse_config(CONFIG, "test"), output, said.append)
+    return directory, output, said
+
+
+def test_results_hold_every_variable_with_its_dimensions(run):
+    groups, attributes = read_results(run[0])
+    data = groups["small"]
+    assert list(data["label"].values) == ["seed 0", "seed 1", "untrained"]
+    assert list(data["regime"].values) == ["in_distribution", "fresh_tasks", "shifted_inputs"]
+    members, regimes, references, positions = 3, 3, data.sizes["reference"], 4
+    shapes = {
+        "distance": (members, regimes, references),
+        "distance_low": (members, regimes, references),
+        "hypothesis_distance": (members, regimes, 5),
+        "loss": (members, regimes, positions),
+        "zero_loss": (members, regimes, positions),
+        "reference_loss": (members, regimes, references, positions),
+        "attention": (members, 1, 1, 7, 7),
+        "influence": (members, 3),
+        "trajectory_distance": (members, 2, regimes, references),
+    }
+    for name, shape in shapes.items():
+        assert data[name].shape == shape, name
+        assert np.isfinite(data[name].values[0]).any(), name
+    assert (data["distance_low"] <= data["distance"] + 1e-9).all()
+    assert {"device", "versions", "config", "date"} <= set(attributes)
+
+
+def test_the_last_snapshot_is_judged_like_the_trained_member(run):
+    data = read_results(run[0])[0]["small"].sel(member=[0, 1])
+    last = data["trajectory_distance"].isel(step=-1)
+    np.testing.assert_allclose(last.values, data["distance"].values, rtol=1e-5)
+
+
+def test_the_hypothesis_distance_is_that_of_its_best_reference(run):
+    data = read_results(run[0])[0]["small"]
+    own = data["hypothesis_of"].values == "H4"
+    best = data["distance"].values[0][:, own].mean(0).argmin()
+    expected = data["distance"].values[0][:, own][:, best]
+    np.testing.assert_allclose(data["hypothesis_distance"].sel(hypothesis="H4").values[0], expected)
+
+
+def test_running_again_reuses_the_run(run):
+    directory, output, _ = run
+    before = directory.results_file.stat().st_mtime_ns
+    said = []
+    again = execute(parse_config(CONFIG, "test"), output, said.append)
+    assert again.path == directory.path
+    assert directory.results_file.stat().st_mtime_ns == before
+    assert len(said) == 1
+    assert "reusing" in said[0]
+
+
+def test_an_expectation_becomes_a_claim_that_can_fail(run):
+    claims = {claim.id: claim for claim in read_claims(run[0].claims_file)}
+    verdicts = [json.loads(text) for text in read_results(run[0])[0]["small"]["verdict"].values[:2]]
+    met = ["gd_1" in verdict["near"] and verdict["status"] == "supported" for verdict in verdicts]
+    assert claims["small.0"].holds == all(met)
+    changed = json.loads(json.dumps(CONFIG))
+    near = verdicts[0]["nearest"]
+    changed["subjects"]["small"]["expect"] = [{"rejected": [near]}, {}]
+    groups = read_results(run[0])[0]
+    contradicted, empty = expected_claims(parse_config(changed, "test").subjects, groups)
+    assert not contradicted.holds
+    assert empty.holds
+
+
+def test_nearness_counts_for_an_expectation_where_the_verdict_is_conclusive_only():
+    subject = parse_config(CONFIG, "test").subjects
+    for status, holds in (("supported", True), ("unexplained", False), ("inconclusive", False)):
+        found = json.dumps({"status": status, "near": ["gd_1"], "rejected": []})
+        data = xarray.Dataset({"verdict": ("member", [found])}).assign_coords(kind=("member", ["trained"]))
+        assert expected_claims(subject, {"small": data})[0].holds is holds
+
+
+def verdict(*supported: str) -> str:
+    return json.dumps({"supported": list(supported), "coincides": [], "near": [], "rejected": []})
+
+
+def test_nulls_and_planted_learners_fail_their_claims_when_they_should():
+    null = xarray.Dataset({"verdict": ("member", [verdict("H5"), verdict()])}).assign_coords(
+        kind=("member", ["untrained", "trained"])
+    )
+    assert not {claim.id: claim for claim in general_claims({"a": null})}["nulls"].holds
+    planted = xarray.Dataset({"right": ("member", [1.0, 0.0, 1.0])}).assign_coords(
+        expected=("member", ["H1", "H2", ""])
+    )
+    claims = {claim.id: claim for claim in general_claims({PLANTED: planted})}
+    assert not claims["planted.recognised"].holds
+    assert claims["planted.decoys"].holds
+
+
+def test_recognised():
+    assert recognised("H3", {"supported": [], "coincides": ["H3"]})
+    assert not recognised("H3", {"supported": ["H5"], "coincides": []})
+    assert recognised("", {"supported": [], "coincides": []})
+    assert not recognised("", {"supported": ["H2"], "coincides": []})
