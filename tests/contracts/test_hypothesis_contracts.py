@@ -40,12 +40,18 @@ def test_it_is_stated_in_full(hypothesis):
 
 @ALL
 def test_it_passes_on_its_own_references(hypothesis, bank, subtests):
+    """At three random parameters each. Between near (3×) and rejected (4×) the rule may say "inconclusive", never more.
+
+    Such a draw exists: kernel ridge at λ = .381 lies 3 to 4 times the floor from the posterior mean at σ² = .25.
+    """
     for reference in hypothesis.references:
         with subtests.test(reference.name):
-            found = verdict(bank, planted(bank, reference.name))
-            assert found.status == "supported", found.reasons
-            assert hypothesis.key in (*found.supported, *found.coincides)
-            assert hypothesis.key not in found.refuted
+            found = [verdict(bank, planted(bank, reference.name, seed)) for seed in range(3)]
+            named = [hypothesis.key in (*each.supported, *each.coincides) for each in found]
+            assert sum(named) >= 2, [each.reasons for each in found]
+            for each, is_named in zip(found, named, strict=True):
+                assert hypothesis.key not in each.refuted
+                assert is_named or each.status == "inconclusive", each.reasons
 
 
 @ALL

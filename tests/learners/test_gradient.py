@@ -82,7 +82,7 @@ def test_step_sizes_scale_with_the_inputs(scale):
 
 
 def test_the_best_step_of_a_general_task_is_the_best_on_prompts():
-    """The closed form against a least-squares fit of the step on many prompts, with a covariance, noise and prior scale."""
+    """The closed form against a least-squares fit of the step, with a covariance, noise and prior scale."""
     task = TASK.replace(covariance=COVARIANCE, noise=0.7, weight_scale=1.5)
     many = jax.jit(lambda task: task.sample(jax.random.key(0), 1 << 16))(task)
     step = np.asarray(gradient.gradient_descent(task, many, 1, 1.0).mean[:, -1], float)
