@@ -9,19 +9,22 @@ from icl_lab.prompts import Point, Prompts
 from icl_lab.tasks import Task
 from icl_lab.tasks.sequential import sum_before
 
-SWEEPS = 60
+SWEEPS, SETTLED = 400, 1e-4  # most sweeps, and the change of a weight below which a sweep is the last
 
 
 def lasso(task: Task, prompts: Prompts, penalty: Array | float) -> Point:
-    """ŷ_i = x_i·w, w = argmin |y − Xw|²/2n + λ|w|₁ over the examples before i, by cyclic coordinate descent."""
+    """ŷ_i = x_i·w, w = argmin |y − Xw|²/2n + λ|w|₁ over the examples before i.
+
+    By cyclic coordinate descent until no weight of any prompt moves by more than 1e-4, at most 400 times: with fewer examples than
+    features and a small penalty hundreds of sweeps are needed.
+    """
     phi = task.features(prompts.x)
     count = jnp.maximum(jnp.arange(phi.shape[1]), 1)[:, None]
     gram, moment = prefix_sums(phi, prompts.y)
     gram, moment = gram / count[..., None], moment / count
     size = phi.shape[-1]
 
-    def coordinate(index: Array, weights: Array) -> Array:
-        feature = index % size
+    def coordinate(feature: Array, weights: Array) -> Array:
         curvature = gram[..., feature, feature]
         others = jnp.einsum("bpg,bpg->bp", gram[..., feature, :], weights, precision="highest")
         target = moment[..., feature] - others + curvature * weights[..., feature]
@@ -29,7 +32,16 @@ def lasso(task: Task, prompts: Prompts, penalty: Array | float) -> Point:
         value = jnp.where(curvature > 0, shrunk / jnp.where(curvature > 0, curvature, 1.0), 0.0)
         return weights.at[..., feature].set(value)
 
-    weights = jax.lax.fori_loop(0, SWEEPS * size, coordinate, jnp.zeros_like(moment))
+    def sweep(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        count, weights, _ = carry
+        swept = jax.lax.fori_loop(0, size, coordinate, weights)
+        return count + 1, swept, jnp.abs(swept - weights).max()
+
+    def unsettled(carry: tuple[Array, Array, Array]) -> Array:
+        return (carry[0] < SWEEPS) & (carry[2] > SETTLED)
+
+    start = (jnp.zeros((), int), jnp.zeros_like(moment), jnp.asarray(jnp.inf, moment.dtype))
+    _, weights, _ = jax.lax.while_loop(unsettled, sweep, start)
     return Point((weights * phi).sum(-1))
 
 
