@@ -15,8 +15,8 @@ SWEEPS, SETTLED = 400, 1e-4  # most sweeps, and the change of a weight below whi
 def lasso(task: Task, prompts: Prompts, penalty: Array | float) -> Point:
     """ŷ_i = x_i·w, w = argmin |y − Xw|²/2n + λ|w|₁ over the examples before i.
 
-    By cyclic coordinate descent until no weight of any prompt moves by more than 1e-4, at most 400 times: with fewer examples than
-    features and a small penalty hundreds of sweeps are needed.
+    By cyclic coordinate descent until no weight of any prompt moves by more than 1e-4, at most 400 sweeps: hundreds are
+    needed with fewer examples than features and a small penalty.
     """
     phi = task.features(prompts.x)
     count = jnp.maximum(jnp.arange(phi.shape[1]), 1)[:, None]
