@@ -102,7 +102,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
 @jax.jit
 def mean_square(learner: TransformerLearner, prompts: Prompts) -> jax.Array:
     """Mean squared error at the query."""
-    return jnp.mean(jnp.square(learner(prompts).mean[:, -1] - prompts.y[:, -1]))
+    return jnp.mean(jnp.square(learner(prompts).mean_target()[:, -1, 0] - prompts.y[:, -1]))
 
 
 def squared_error(learner: TransformerLearner, prompts: Prompts) -> float:

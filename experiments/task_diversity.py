@@ -41,7 +41,7 @@ SOURCE = "Raventós et al. 2023"
 @jax.jit
 def squared_differences(learner: TransformerLearner, task: Task, prompts: Prompts) -> dict[str, jax.Array]:
     """Mean squared differences per feature, for every prompt: learner and dMMSE, learner and ridge, dMMSE and ridge."""
-    own = learner(prompts).mean[:, 1:]
+    own = learner(prompts).mean_target()[:, 1:, 0]
     dmmse: Any = pool_bayes(task, prompts)
     ridge: Any = population_bayes(task, prompts)
     answers = {"dMMSE": (own, dmmse.mean[:, 1:]), "ridge": (own, ridge.mean[:, 1:])}

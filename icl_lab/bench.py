@@ -193,7 +193,7 @@ def learner_rows(prompts: int = 1280, loop_prompts: int = 64) -> list[Row]:
     task = LinearRegression(dimension=20, examples=40)
     batch = jax.jit(lambda key: task.sample(key, prompts))(jax.random.key(0))
     x, y = np.asarray(batch.x[:loop_prompts]), np.asarray(batch.y[:loop_prompts])
-    compiled = jax.jit(lambda batch: ridge(task, batch, 0.25).mean)
+    compiled = jax.jit(lambda batch: ridge(task, batch, 0.25).mean_target())
     seconds = shortest({"ridge": lambda: compiled(batch), "loop": lambda: lstsq_loop(x, y)}, repetitions=3)
     ours, theirs = seconds["ridge"] / prompts, seconds["loop"] / loop_prompts
     return [

@@ -6,19 +6,24 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.outcomes import Outcomes, Real
 from icl_lab.prompts import Prompts
+
+REAL = Real()
 
 
 @runtime_checkable
 class Format(Protocol):
-    """A prompt of P positions over d features becomes `tokens(P)` tokens of `channels(d)` channels."""
+    """A prompt of P positions over d features and targets of size t becomes `tokens(P)` tokens of `channels(d, t)`."""
+
+    streams: bool  # whether it is for streams only, whose inputs follow from earlier outcomes
 
     def tokens(self, positions: int) -> int:
         """Number of tokens of a prompt with that many positions."""
         ...
 
-    def channels(self, dimension: int) -> int:
-        """Number of channels of a token for inputs of that dimension."""
+    def channels(self, dimension: int, targets: int = 1) -> int:
+        """Number of channels of a token for inputs of that dimension and targets of that size."""
         ...
 
     def read(self, positions: int) -> slice:
@@ -33,8 +38,8 @@ class Format(Protocol):
         """A short name per token, for figures."""
         ...
 
-    def encode(self, prompts: Prompts) -> Float[Array, "batch token channel"]:
-        """The token sequence. Nothing of the outcome asked for enters it."""
+    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
+        """The token sequence, outcomes as targets. Nothing of the outcome asked for enters it."""
         ...
 
 
@@ -45,11 +50,13 @@ class Paired:
     The last input is answered from all N examples, so full attention is allowed. Source: von Oswald et al. 2022.
     """
 
+    streams = False
+
     def tokens(self, positions: int) -> int:
         return positions
 
-    def channels(self, dimension: int) -> int:
-        return dimension + 1
+    def channels(self, dimension: int, targets: int = 1) -> int:
+        return dimension + targets
 
     def read(self, positions: int) -> slice:
         return slice(positions - 1, positions)
@@ -60,24 +67,26 @@ class Paired:
     def labels(self, positions: int) -> tuple[str, ...]:
         return (*(f"x{i},y{i}" for i in range(positions - 1)), f"x{positions - 1}")
 
-    def encode(self, prompts: Prompts) -> Float[Array, "batch token channel"]:
-        y = prompts.y.at[..., -1].set(0.0)
-        return jnp.concatenate([prompts.x, y[..., None]], axis=-1)
+    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
+        targets = outcomes.targets(prompts.y).at[..., -1, :].set(0.0)
+        return jnp.concatenate([prompts.x, targets], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Interleaved:
     """Tokens x_0, y_0, x_1, y_1, …, x_N; every position is answered at its x token, so the mask must be causal.
 
-    An x token is (x, 0), a y token (0, …, 0, y). The last outcome is never needed and not a token.
+    An x token is (x, 0), a y token (0, …, 0, y), classes as one-hot vectors. The last outcome is never needed.
     Source: Garg et al. 2022.
     """
+
+    streams = False
 
     def tokens(self, positions: int) -> int:
         return 2 * positions - 1
 
-    def channels(self, dimension: int) -> int:
-        return dimension + 1
+    def channels(self, dimension: int, targets: int = 1) -> int:
+        return dimension + targets
 
     def read(self, positions: int) -> slice:
         return slice(0, None, 2)
@@ -88,11 +97,39 @@ class Interleaved:
     def labels(self, positions: int) -> tuple[str, ...]:
         return tuple(name for i in range(positions) for name in (f"x{i}", f"y{i}"))[:-1]
 
-    def encode(self, prompts: Prompts) -> Float[Array, "batch token channel"]:
-        x = jnp.pad(prompts.x, ((0, 0), (0, 0), (0, 1)))
-        y = jnp.pad(prompts.y[..., None], ((0, 0), (0, 0), (prompts.x.shape[-1], 0)))
+    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
+        x = jnp.pad(prompts.x, ((0, 0), (0, 0), (0, outcomes.size)))
+        y = jnp.pad(outcomes.targets(prompts.y), ((0, 0), (0, 0), (prompts.x.shape[-1], 0)))
         tokens = jnp.stack([x, y], axis=2).reshape(x.shape[0], -1, x.shape[-1])
         return tokens[:, :-1]
 
 
-FORMATS: dict[str, type[Format]] = {"paired": Paired, "interleaved": Interleaved}
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Tokens x_0, x_1, …, of a stream, where x_{i+1} says what y_i was: next-token prediction at every token.
+
+    The mask must be causal. The chain 0 1 1 0 has tokens 0 1 1 and outcomes 1 1 0.
+    """
+
+    streams = True
+
+    def tokens(self, positions: int) -> int:
+        return positions
+
+    def channels(self, dimension: int, targets: int = 1) -> int:
+        return dimension
+
+    def read(self, positions: int) -> slice:
+        return slice(0, None)
+
+    def answers(self, positions: int) -> slice:
+        return slice(0, None)
+
+    def labels(self, positions: int) -> tuple[str, ...]:
+        return tuple(f"s{i}" for i in range(positions))
+
+    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
+        return prompts.x
+
+
+FORMATS: dict[str, type[Format]] = {"paired": Paired, "interleaved": Interleaved, "stream": Stream}

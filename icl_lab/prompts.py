@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 LOG_TWO_PI = 1.8378770664093453
 SMALLEST_VARIANCE = 1e-10  # of a density: a noiseless outcome is known to float32 rounding, not exactly
@@ -26,7 +26,7 @@ class Prompts:
 
     Attributes:
         x: inputs, [batch, position, feature].
-        y: outcomes, [batch, position].
+        y: outcomes, [batch, position]: real numbers, or integers from 0 for classes.
         latent: what produced the outcomes, a pytree with leading batch axis. Only oracles may look.
         scored: which positions count, [batch, position].
         description: optional statement of the task, a pytree with leading batch axis.
@@ -35,7 +35,7 @@ class Prompts:
     __no_type_check__ = True  # transformations put tracers, numpy arrays or None into fields; functions check shapes
 
     x: Float[Array, "batch position feature"]
-    y: Float[Array, "batch position"]
+    y: Shaped[Array, "batch position"]
     latent: Any
     scored: Bool[Array, "batch position"]
     description: Any = None
@@ -64,6 +64,14 @@ class Predictions(ABC):
         """One outcome per position."""
 
     @abstractmethod
+    def loss(self, y: Values) -> Array:
+        """What training and figures measure: squared error of the mean, or −log probability in nats, per position."""
+
+    @abstractmethod
+    def mean_target(self) -> Array:
+        """Expected target vector, [..., target]: the mean alone, or the probability of every class."""
+
+    @abstractmethod
     def divergence(self, other: "Predictions", unit: Values) -> Array:
         """Distance to another learner's predictions in nats, one value per position.
 
@@ -89,6 +97,12 @@ class _Regression(Predictions):
     """What regressions share: the distance depends on means only."""
 
     mean: Array
+
+    def loss(self, y: Values) -> Array:
+        return jnp.square(self.mean - y)
+
+    def mean_target(self) -> Array:
+        return jnp.asarray(self.mean)[..., None]
 
     def divergence(self, other: Predictions, unit: Values) -> Array:
         if not isinstance(other, _Regression):
@@ -181,7 +195,18 @@ class Categorical(Predictions):
         return jnp.take_along_axis(self.log_probs, y[..., None].astype(int), axis=-1)[..., 0]
 
     def sample(self, key: Array) -> Array:
-        return jax.random.categorical(key, self.log_probs)
+        return jax.random.categorical(key, self.log_probs).astype(jnp.int32)
+
+    def loss(self, y: Values) -> Array:
+        return -self.log_prob(y)
+
+    def mean_target(self) -> Array:
+        return jnp.exp(self.log_probs)
+
+    def lapsed(self, rate: Array | float) -> "Categorical":
+        """The same with a share `rate` of uniform guesses: no outcome is impossible, so no divergence infinite."""
+        guess = jnp.log(rate / self.log_probs.shape[-1])
+        return Categorical(jnp.logaddexp(jnp.log1p(-rate) + self.log_probs, guess))
 
     def divergence(self, other: Predictions, unit: Values) -> Array:
         """KL(self ‖ other) in nats; `unit` does not enter."""

@@ -8,7 +8,7 @@ from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import Bank
 from icl_lab.learners.decoys import label_median
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.prompts import Point, Predictions, Prompts
+from icl_lab.prompts import Categorical, Point, Predictions, Prompts
 
 NOISE = 0.02
 
@@ -25,12 +25,20 @@ def between_grid_points(bank: Bank, name: str, seed: int, margin: float = 0.25) 
     return chosen
 
 
-def with_noise(bank: Bank, mean: np.ndarray, seed: int, noise: float = NOISE) -> Point:
-    """Answers disturbed by a share of their root mean square at every position of every regime."""
-    disturbance = np.random.default_rng(seed).normal(size=mean.shape)
+def with_noise(bank: Bank, values: np.ndarray, seed: int, noise: float = NOISE) -> np.ndarray:
+    """Values disturbed by a share of their root mean square at every position of every regime."""
+    disturbance = np.random.default_rng(seed).normal(size=values.shape)
     for rows in bank.slices.values():
-        disturbance[rows] *= np.sqrt(np.mean(np.square(mean[rows]), axis=0))
-    return Point((mean + noise * disturbance).astype(np.float32))
+        disturbance[rows] *= np.sqrt(np.mean(np.square(values[rows]), axis=0))
+    return (values + noise * disturbance).astype(np.float32)
+
+
+def disturbed(bank: Bank, answers: Predictions, seed: int, noise: float = NOISE) -> Predictions:
+    """Answers as a network would give them: noise on means, or on logits (log probabilities around their mean)."""
+    if not isinstance(answers, Categorical):
+        return Point(with_noise(bank, np.asarray(answers.mean), seed, noise))
+    logits = np.asarray(answers.log_probs - answers.log_probs.mean(-1, keepdims=True))
+    return Categorical(np.asarray(jax.nn.log_softmax(with_noise(bank, logits, seed, noise))))
 
 
 @jax.jit
@@ -42,16 +50,24 @@ def planted(bank: Bank, name: str, seed: int = 0, noise: float = NOISE, margin: 
     """A reference off the grid, computed anew (not interpolated), disturbed."""
     given = {key: jnp.float32(value) for key, value in between_grid_points(bank, name, seed, margin).items()}
     learner = ReferenceLearner(bank.task, {**bank.prepared[name], **given}, REFERENCES[name][1])
-    return with_noise(bank, np.asarray(_answers(learner, bank.prompts).mean), seed, noise)
+    return disturbed(bank, _answers(learner, bank.prompts), seed, noise)
 
 
 def unlisted(bank: Bank, seed: int = 0) -> dict[str, Predictions]:
     """Learners that no reference describes."""
-    median = np.asarray(jax.jit(lambda prompts: label_median(bank.task, prompts).mean)(bank.prompts))
-    noise = np.random.default_rng(seed).normal(size=median.shape).astype(np.float32)
+    median = jax.jit(lambda prompts: label_median(bank.task, prompts))(bank.prompts)
+    if isinstance(median, Categorical):
+        logits = np.random.default_rng(seed).normal(size=median.log_probs.shape).astype(np.float32)
+        return {
+            "label median": disturbed(bank, median, seed),
+            "noise": Categorical(np.asarray(jax.nn.log_softmax(3 * logits))),
+            "not a number": Categorical(np.full_like(logits, np.nan)),
+        }
+    mean = np.asarray(median.mean)
+    noise = np.random.default_rng(seed).normal(size=mean.shape).astype(np.float32)
     return {
-        "label median": with_noise(bank, median, seed),
+        "label median": disturbed(bank, median, seed),
         "noise": Point(noise),
-        "silence": Point(np.zeros_like(median)),
-        "not a number": Point(np.full_like(median, np.nan)),
+        "silence": Point(np.zeros_like(mean)),
+        "not a number": Point(np.full_like(mean, np.nan)),
     }

@@ -1,6 +1,6 @@
-"""One small reference bank for all tests that judge: built once a session, whichever worker comes first.
+"""Small reference banks for all tests that judge: each built once a session, whichever worker comes first.
 
-Use it as a fixture: `from shared_bank import bank` in a folder's conftest.
+Use them as fixtures: `from shared_bank import bank, each_bank` in a folder's conftest.
 """
 
 import fcntl
@@ -11,25 +11,41 @@ from pathlib import Path
 import pytest
 
 from icl_lab.hypotheses.bank import Bank, build_bank
-from icl_lab.tasks import LinearRegression, Pool
+from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, Pool, Task
 
-TASK = LinearRegression(dimension=5, examples=12, noise=0.5, prior=Pool(32))
-PROMPTS = 192
+TASKS: dict[str, Task] = {
+    "linear": LinearRegression(dimension=5, examples=12, noise=0.5, prior=Pool(32)),
+    "chain": MarkovChain(states=3, examples=23, prior=Pool(8)),
+    "boolean": BooleanRules(bits=4, examples=15, noise=0.05),
+}
+PROMPTS = {"linear": 192, "chain": 128, "boolean": 128}
+
+
+@pytest.fixture(scope="session", params=TASKS)
+def each_bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bank:
+    """The bank of every reference that applies, of one task per family."""
+    return load(_shared(tmp_path_factory, worker_id), request.param)
 
 
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bank:
-    """The bank of every reference: d=5, 12 examples, σ=.5, pool of 32."""
+    """The bank of linear regression: d=5, 12 examples, σ=.5, pool of 32."""
+    return load(_shared(tmp_path_factory, worker_id), "linear")
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     folder = tmp_path_factory.getbasetemp()
-    return load(folder if worker_id == "master" else folder.parent)
+    return folder if worker_id == "master" else folder.parent
 
 
 @functools.cache
-def load(folder: Path) -> Bank:
+def load(folder: Path, name: str) -> Bank:
     """The bank stored in the folder, built first where there is none yet."""
-    path = folder / "bank.pickle"
-    with open(folder / "bank.lock", "w") as lock:
+    path = folder / f"{name}.pickle"
+    with open(folder / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            path.write_bytes(pickle.dumps(build_bank(TASK, seed=0, prompts=PROMPTS, calibration=PROMPTS)))
+            path.write_bytes(
+                pickle.dumps(build_bank(TASKS[name], seed=0, prompts=PROMPTS[name], calibration=PROMPTS[name]))
+            )
         return pickle.loads(path.read_bytes())

@@ -11,10 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "icl_lab"
 # Who may import whom. A room may always import itself; every file or folder of the package is in one of these rows.
 BELOW: dict[str, set[str]] = {
     "prompts": set(),
+    "outcomes": {"prompts"},
     "statistics": set(),
     "streams": set(),
-    "tasks": {"prompts", "streams"},
-    "formats": {"prompts"},
+    "tasks": {"prompts", "outcomes", "streams"},
+    "formats": {"prompts", "outcomes"},
     "models": {"prompts"},
 }
 BELOW["learners"] = BELOW["tasks"] | {"tasks", "formats", "models"}
@@ -27,6 +28,7 @@ BELOW["report"] = set()
 COMMANDS = ("cli", "__main__", "__init__", "listings", "scaffold", "verify", "bench")
 PURE = (
     "prompts",
+    "outcomes",
     "statistics",
     "streams",
     "tasks",

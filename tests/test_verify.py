@@ -10,6 +10,7 @@ import pytest
 from icl_lab import verify
 from icl_lab.learners import bayes, gradient, kernels, linear
 from icl_lab.models import constructions
+from icl_lab.outcomes import Real
 from icl_lab.runs.claims import Claim, failed
 from icl_lab.runs.errors import InputError
 from icl_lab.tasks import LinearRegression, Pool, pool
@@ -160,14 +161,14 @@ SABOTAGE: list[tuple[str, set[str], Any, str, Spoiled]] = [
         {"gd.steps", "gd_plus_plus"},
         gradient,
         "_full",
-        lambda right: gradient._causal,
+        lambda right: lambda *given: gradient._causal(Real(), *given),
     ),
     (
         "recursions",
         {"causal_gd", "causal_gd_plus_plus"},
         gradient,
         "_causal",
-        lambda right: gradient._full,
+        lambda right: lambda outcomes, *given: gradient._full(*given),
     ),
     (
         "recursions",

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.interpolation import Block
 from icl_lab.learners.reference import Reference, Scales, has_pool
-from icl_lab.prompts import Point, Predictions, Prompts
+from icl_lab.prompts import Predictions, Prompts
 from icl_lab.streams import stream
 from icl_lab.tasks import Task
 
@@ -56,6 +56,7 @@ class Bank:
         predictions: reference → predictions with one leading axis per parameter.
         prepared: reference → what it learned on the task beforehand.
         degrees: reference → {parameter: degree of the polynomial that its predictions are}.
+        exact: answers of the exact posterior predictive under the training prior, None where it is not known.
     """
 
     task: Task
@@ -66,6 +67,7 @@ class Bank:
     predictions: Mapping[str, Predictions]
     prepared: Mapping[str, Mapping[str, Any]]
     degrees: Mapping[str, Mapping[str, int]]
+    exact: Predictions | None = None
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -139,7 +141,8 @@ class Bank:
         """Every reference fitted to the outcomes themselves, on the calibration prompts of the training prior."""
         calibration = self.slices[CALIBRATION]
         half = slice(calibration.start, calibration.start + (calibration.stop - calibration.start) // 2)
-        return self.fit_all(Point(jnp.asarray(self.prompts.y)), half)
+        known = jax.tree.map(np.asarray, self.task.outcomes.certain(jnp.asarray(self.prompts.y)))
+        return self.fit_all(known, half)
 
 
 @functools.partial(jax.jit, static_argnames="reference")
@@ -159,6 +162,13 @@ def _sample(task: Task, key: Array, count: int, shifted: Array) -> Prompts:
 
 
 @jax.jit
+def _exact(task: Task, prompts: Prompts) -> Predictions | None:
+    with jax.default_matmul_precision("highest"):
+        found = task.posterior_predictive(prompts)
+        return None if found is None else found.answer()
+
+
+@jax.jit
 def _unit(task: Task, prompts: Prompts) -> Array:
     with jax.default_matmul_precision("highest"):
         return task.unit(prompts)
@@ -168,7 +178,7 @@ def draw_prompts(task: Task, seed: int, prompts: int, calibration: int) -> tuple
     """Calibration prompts (half training prior, half fresh) and `prompts` of every regime, in one batch.
 
     Regimes: in_distribution (training prior), fresh_tasks (latents from the population; the same distribution, and left
-    out, when that is the training prior), shifted_inputs (population latents, `task.shift_inputs`).
+    out, when that is the training prior), shifted (population latents, `task.shift_inputs`, `task.shift_latent`).
     """
     half = calibration // 2
     # Batches of one size: compiling a sampler costs more than drawing prompts that are not used.
@@ -177,7 +187,7 @@ def draw_prompts(task: Task, seed: int, prompts: int, calibration: int) -> tuple
     own = _sample(task, keys[0], count, jnp.asarray(False))
     fresh = _sample(task.fresh(), keys[1], count, jnp.asarray(False))
     shifted = _sample(task.fresh(), keys[2], count, jnp.asarray(True))
-    sets = {"in_distribution": own} | ({"fresh_tasks": fresh} if has_pool(task) else {}) | {"shifted_inputs": shifted}
+    sets = {"in_distribution": own} | ({"fresh_tasks": fresh} if has_pool(task) else {}) | {"shifted": shifted}
     pieces = [(own, slice(0, half)), (fresh, slice(0, calibration - half))]
     slices = {CALIBRATION: slice(0, calibration)}
     for index, (name, batch) in enumerate(sets.items()):
@@ -216,9 +226,9 @@ def build_bank(
         if not reference.applies(task):
             continue
         progress(name)
-        grid = reference.grid(scales)
+        grid = reference.free(scales)
         mesh = np.meshgrid(*grid.values(), indexing="ij") if grid else []
-        points = {key: jnp.asarray(axis.reshape(-1), batch.y.dtype) for key, axis in zip(grid, mesh, strict=True)}
+        points = {key: jnp.asarray(axis.reshape(-1), jnp.float32) for key, axis in zip(grid, mesh, strict=True)}
         if reference.prepare is not None and reference.prepare not in taught:
             taught[reference.prepare] = reference.prepare(task)
         prepared[name] = taught[reference.prepare][name] if reference.prepare is not None else {}
@@ -229,5 +239,6 @@ def build_bank(
         )
         grids[name] = grid
     unit = np.asarray(_unit(task, batch))
-    degrees = {name: dict(table[name][1].degrees) for name in grids}
-    return Bank(task, jax.tree.map(np.asarray, batch), slices, unit, grids, predictions, prepared, degrees)
+    degrees = {name: table[name][1].polynomial(task) for name in grids}
+    exact = jax.tree.map(np.asarray, _exact(task, batch))
+    return Bank(task, jax.tree.map(np.asarray, batch), slices, unit, grids, predictions, prepared, degrees, exact)

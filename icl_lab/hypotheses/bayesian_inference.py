@@ -2,18 +2,47 @@
 
 from icl_lab.hypotheses.base import Hypothesis
 from icl_lab.learners.bayes import pool_bayes, population_bayes
+from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.linear import ridge
-from icl_lab.learners.reference import Reference, geometric, has_pool, has_population_predictive
+from icl_lab.learners.reference import (
+    Reference,
+    geometric,
+    has_pool,
+    has_population_predictive,
+    has_real_outcomes,
+    is_stream,
+)
 
 BAYESIAN_INFERENCE = Hypothesis(
     key="H1",
     name="Bayesian inference",
     claim="answers follow the posterior predictive of a prior over tasks",
     references=(
-        Reference("pool_bayes", "pool Bayes (dMMSE)", pool_bayes, applies=has_pool),
-        Reference("population_bayes", "population Bayes", population_bayes, applies=has_population_predictive),
+        Reference("pool_bayes", "pool Bayes (dMMSE)", pool_bayes, applies=has_pool, lapses=True),
         Reference(
-            "ridge", "ridge", ridge, grid=lambda s: {"penalty": geometric(1e-3 * s.variance, 1e2 * s.variance, 16)}
+            "population_bayes", "population Bayes", population_bayes, applies=has_population_predictive, lapses=True
+        ),
+        Reference(
+            "ridge",
+            "ridge",
+            ridge,
+            grid=lambda s: {"penalty": geometric(1e-3 * s.variance, 1e2 * s.variance, 16)},
+            applies=has_real_outcomes,
+        ),
+        Reference(
+            "context_counts",
+            "Dirichlet counts",
+            context_counts,
+            grid=lambda s: {"concentration": geometric(0.05, 10, 12)},
+            applies=is_stream,
+        ),
+        Reference(
+            "back_off_counts",
+            "counts with back-off",
+            back_off_counts,
+            settings=(("length", 2),),
+            grid=lambda s: {"strength": geometric(0.2, 30, 10)},
+            applies=is_stream,
         ),
     ),
 )

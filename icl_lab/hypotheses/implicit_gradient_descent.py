@@ -6,11 +6,7 @@ from icl_lab.learners.gradient import (
     gradient_descent_plus_plus,
     preconditioned_descent,
 )
-from icl_lab.learners.reference import Grid, Reference, Scales, geometric
-
-
-def _rate(scales: Scales) -> Grid:
-    return {"rate": geometric(0.05 / scales.variance, 2.5 / scales.variance, 16)}
+from icl_lab.learners.reference import Reference, geometric, has_real_outcomes, step_sizes
 
 
 def _descent(steps: int, causal: bool) -> Reference:
@@ -19,7 +15,7 @@ def _descent(steps: int, causal: bool) -> Reference:
         f"GD, {steps} step{'s' if steps > 1 else ''}" + (", causal" if causal else ""),
         gradient_descent,
         settings=(("steps", steps), ("causal", causal)),
-        grid=_rate,
+        grid=step_sizes("rate"),
         degrees=(("rate", steps),),
     )
 
@@ -35,6 +31,7 @@ def _plus_plus(causal: bool) -> Reference:
             "curvature": geometric(0.05 / s.variance, 0.8 / s.variance, 8),
         },
         degrees=(("rate", 2), ("curvature", 2)),
+        applies=has_real_outcomes,
     )
 
 
@@ -46,6 +43,7 @@ def _preconditioned(steps: int, causal: bool) -> Reference:
         settings=(("steps", steps), ("causal", causal)),
         grid=lambda s: {"rate": geometric(0.1 / s.variance, 3 / s.variance, 8), "damping": geometric(0.03, 3, 4)},
         degrees=(("rate", steps),),
+        applies=has_real_outcomes,
     )
 
 

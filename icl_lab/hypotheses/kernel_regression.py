@@ -8,7 +8,18 @@ from icl_lab.learners.kernels import (
     nadaraya_watson,
     softmax_kernel,
 )
-from icl_lab.learners.reference import Reference, geometric
+from icl_lab.learners.reference import Grid, Reference, Scales, geometric, has_real_outcomes, step_sizes
+
+
+def _bandwidth(scales: Scales) -> Grid:
+    """Bandwidths, and with classes a pseudo-count, which keeps shares above zero."""
+    if not scales.classes:
+        return {"bandwidth": geometric(0.1 * scales.distance, 3 * scales.distance, 12)}
+    return {
+        "bandwidth": geometric(0.15 * scales.distance, 2 * scales.distance, 8),
+        "pseudo_count": geometric(0.1, 20, 8),
+    }
+
 
 KERNEL_REGRESSION = Hypothesis(
     key="H2",
@@ -19,19 +30,20 @@ KERNEL_REGRESSION = Hypothesis(
             "nadaraya_watson",
             "Nadaraya-Watson (RBF)",
             nadaraya_watson,
-            grid=lambda s: {"bandwidth": geometric(0.1 * s.distance, 3 * s.distance, 12)},
+            grid=_bandwidth,
         ),
         Reference(
             "softmax_kernel",
             "softmax kernel",
             softmax_kernel,
             grid=lambda s: {"inverse_temperature": geometric(0.05 / s.variance, 12 / s.variance, 12)},
+            lapses=True,
         ),
         Reference(
             "linear_kernel",
             "linear kernel, unnormalised",
             linear_kernel,
-            grid=lambda s: {"scale": geometric(0.05 / s.variance, 2.5 / s.variance, 16)},
+            grid=step_sizes("scale"),
             degrees=(("scale", 1),),
         ),
         Reference(
@@ -39,6 +51,7 @@ KERNEL_REGRESSION = Hypothesis(
             "kernel ridge (linear)",
             linear_kernel_ridge,
             grid=lambda s: {"penalty": geometric(1e-3 * s.variance, 1e2 * s.variance, 16)},
+            applies=has_real_outcomes,
         ),
         Reference(
             "kernel_ridge",

@@ -1,8 +1,8 @@
 """H3: pretraining installed an inner optimiser and its starting point (Finn et al. 2017; Kirsch et al. 2022)."""
 
 from icl_lab.hypotheses.base import Hypothesis
-from icl_lab.learners.meta import MetaParameters, meta_sgd, train_meta_sgd_forms
-from icl_lab.learners.reference import Reference, geometric
+from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_delta_rule, train_meta_sgd_forms
+from icl_lab.learners.reference import Reference, geometric, is_stream
 from icl_lab.tasks import Task
 
 # (number of steps, causal). One step has one form only.
@@ -33,8 +33,18 @@ def _meta_sgd(steps: int, causal: bool) -> Reference:
 META_LEARNING = Hypothesis(
     key="H3",
     name="meta-learning",
-    claim="answers come from a few gradient steps with a learned starting point and learned step sizes",
-    references=tuple(_meta_sgd(steps, causal) for steps, causal in FORMS),
+    claim="answers come from gradient steps with a learned starting point and learned step sizes",
+    references=(
+        *(_meta_sgd(steps, causal) for steps, causal in FORMS),
+        Reference(
+            "delta_rule",
+            "delta rule, learned steps",
+            delta_rule,
+            grid=lambda s: {"scale": geometric(0.25, 4.0, 7)},
+            prepare=lambda task: {"delta_rule": train_delta_rule(task)},
+            applies=is_stream,
+        ),
+    ),
     # θ₀ → 0 and A → ηI cost nothing where plain gradient descent of the same form is near as well.
     suffices={
         "meta_sgd_1": "gd_1",

@@ -1,17 +1,27 @@
 """H4: stored patterns are selected or copied: a pool task from the weights, an example from the prompt."""
 
 from icl_lab.hypotheses.base import Hypothesis
-from icl_lab.learners.bayes import pool_map
-from icl_lab.learners.neighbours import nearest_neighbours
-from icl_lab.learners.reference import Reference, has_pool
+from icl_lab.learners.bayes import pool_map, population_map
+from icl_lab.learners.neighbours import longest_match, nearest_neighbours
+from icl_lab.learners.reference import Reference, has_pool, has_support, is_stream
 
 RETRIEVAL = Hypothesis(
     key="H4",
     name="retrieval",
     claim="answers are those of one stored task, or copies of examples in the prompt",
     references=(
-        Reference("pool_map", "MAP pool member", pool_map, applies=has_pool),
-        Reference("nearest_neighbour", "nearest example", nearest_neighbours, settings=(("neighbours", 1),)),
-        Reference("three_nearest_neighbours", "3 nearest examples", nearest_neighbours, settings=(("neighbours", 3),)),
+        Reference("pool_map", "MAP pool member", pool_map, applies=has_pool, lapses=True),
+        Reference("population_map", "most probable rule", population_map, applies=has_support, lapses=True),
+        Reference(
+            "nearest_neighbour", "nearest example", nearest_neighbours, settings=(("neighbours", 1),), lapses=True
+        ),
+        Reference(
+            "three_nearest_neighbours",
+            "3 nearest examples",
+            nearest_neighbours,
+            settings=(("neighbours", 3),),
+            lapses=True,
+        ),
+        Reference("longest_match", "longest suffix match", longest_match, applies=is_stream, lapses=True),
     ),
 )

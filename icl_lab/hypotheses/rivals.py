@@ -1,18 +1,30 @@
 """References outside the five hypotheses: rivals, which are named when near, and decoys, which block a verdict."""
 
+from icl_lab.learners.counts import suffix_counts
 from icl_lab.learners.decoys import label_mean, lasso, previous_label
-from icl_lab.learners.gradient import newton_schulz
-from icl_lab.learners.reference import Reference, geometric
+from icl_lab.learners.gradient import newton_schulz, newton_with_link
+from icl_lab.learners.reference import Reference, geometric, has_classes, has_real_outcomes, is_stream
 
-RIVALS = tuple(
+RIVALS = (
+    *(
+        Reference(
+            f"newton_{steps}",
+            f"Newton-Schulz, {steps} steps",
+            newton_schulz,
+            settings=(("steps", steps),),
+            grid=lambda s: {"start": geometric(0.25, 1.9, 6)},
+            applies=has_real_outcomes,
+        )
+        for steps in (2, 3)
+    ),
     Reference(
-        f"newton_{steps}",
-        f"Newton-Schulz, {steps} steps",
-        newton_schulz,
-        settings=(("steps", steps),),
-        grid=lambda s: {"start": geometric(0.25, 1.9, 6)},
-    )
-    for steps in (2, 3)
+        "newton_link_3",
+        "Newton on cross-entropy, 3 steps",
+        newton_with_link,
+        settings=(("steps", 3),),
+        grid=lambda s: {"damping": geometric(0.01, 3, 8)},
+        applies=has_classes,
+    ),
 )
 
 DECOYS = (
@@ -21,7 +33,21 @@ DECOYS = (
         "Lasso",
         lasso,
         grid=lambda s: {"penalty": geometric(0.1, 1.0, 6) * s.variance**0.5 * s.label / s.size**0.5},
+        applies=has_real_outcomes,
     ),
-    Reference("label_mean", "mean label", label_mean),
-    Reference("previous_label", "previous label", previous_label),
+    Reference(
+        "label_mean",
+        "mean label",
+        label_mean,
+        grid=lambda s: {"pseudo_count": geometric(0.3, 10, 6)} if s.classes else {},
+    ),
+    Reference("previous_label", "previous label", previous_label, lapses=True),
+    Reference(
+        "longer_counts",
+        "counts of three states",
+        suffix_counts,
+        settings=(("length", 3),),
+        grid=lambda s: {"concentration": geometric(0.05, 10, 8)},
+        applies=is_stream,
+    ),
 )

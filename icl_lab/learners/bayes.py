@@ -24,3 +24,8 @@ def pool_bayes(task: Task, prompts: Prompts) -> Predictions:
 def pool_map(task: Task, prompts: Prompts) -> Predictions:
     """The prediction of the pool member of greatest posterior weight: retrieval from weights, posterior^β at β → ∞."""
     return pool_posterior(task, prompts).map_predictive
+
+
+def population_map(task: Task, prompts: Prompts) -> Predictions:
+    """The prediction of the most probable latent of an enumerable population, such as a rule of the whole class."""
+    return pool_posterior(task.fresh(), prompts).map_predictive

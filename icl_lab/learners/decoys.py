@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from icl_lab.learners.linear import prefix_sums
-from icl_lab.prompts import Point, Prompts
+from icl_lab.learners.linear import prefix_means
+from icl_lab.prompts import Point, Predictions, Prompts
 from icl_lab.tasks import Task
 from icl_lab.tasks.sequential import sum_before
 
@@ -20,9 +20,8 @@ def lasso(task: Task, prompts: Prompts, penalty: Array | float) -> Point:
     not depend on what else is in the batch.
     """
     phi = task.features(prompts.x)
-    count = jnp.maximum(jnp.arange(phi.shape[1]), 1)[:, None]
-    gram, moment = prefix_sums(phi, prompts.y)
-    gram, moment = gram / count[..., None], moment / count
+    gram, moment = prefix_means(phi, prompts.y[..., None])
+    moment = moment[..., 0]
     size = phi.shape[-1]
 
     def coordinate(feature: Array, weights: Array) -> Array:
@@ -47,25 +46,38 @@ def lasso(task: Task, prompts: Prompts, penalty: Array | float) -> Point:
     return Point((weights * phi).sum(-1))
 
 
-def label_mean(task: Task, prompts: Prompts) -> Point:
-    """The mean of the labels seen so far, whatever the query; 0 before the first."""
-    return Point(sum_before(prompts.y) / jnp.maximum(jnp.arange(prompts.positions), 1))
+def label_mean(task: Task, prompts: Prompts, pseudo_count: Array | float = 0.0) -> Predictions:
+    """The mean target seen so far, whatever the query, with `pseudo_count` neutral ones; of a chain, unigram counts."""
+    outcomes = task.outcomes
+    total = sum_before(outcomes.targets(prompts.y) - outcomes.neutral, axis=1)
+    count = jnp.arange(prompts.positions)[:, None] + pseudo_count
+    return outcomes.from_mean(outcomes.neutral + total / jnp.where(count > 0, count, 1))
 
 
-def label_median(task: Task, prompts: Prompts) -> Point:
-    """The median of the labels seen so far; 0 before the first."""
-    positions = prompts.positions
-    earlier = jnp.tril(jnp.ones((positions, positions), bool), -1)
-    ordered = jnp.sort(jnp.where(earlier, prompts.y[:, None, :], jnp.inf), axis=-1)
+def label_median(task: Task, prompts: Prompts) -> Predictions:
+    """The median of every target's entries so far: of classes, the one in the majority; neutral before the first."""
+    outcomes, positions = task.outcomes, prompts.positions
+    targets = outcomes.targets(prompts.y)
+    earlier = jnp.tril(jnp.ones((positions, positions), bool), -1)[..., None]
+    ordered = jnp.sort(jnp.where(earlier, targets[:, None], jnp.inf), axis=2)  # [batch, position, example, target]
     count = jnp.arange(positions)
     low, high = jnp.maximum((count - 1) // 2, 0), count // 2
 
     def pick(index: Array) -> Array:
-        return jnp.take_along_axis(ordered, jnp.broadcast_to(index[:, None], (*ordered.shape[:-1], 1)), axis=-1)[..., 0]
+        index = jnp.broadcast_to(index[:, None, None], (*ordered.shape[:2], 1, ordered.shape[3]))
+        return jnp.take_along_axis(ordered, index, axis=2)[:, :, 0]
 
-    return Point(jnp.where(count > 0, 0.5 * (pick(low) + pick(high)), 0.0))
+    return outcomes.from_mean(jnp.where(count[:, None] > 0, 0.5 * (pick(low) + pick(high)), outcomes.neutral))
 
 
-def previous_label(task: Task, prompts: Prompts) -> Point:
-    """The label of the last example, whatever the query; 0 before the first."""
-    return Point(jnp.pad(prompts.y[:, :-1], ((0, 0), (1, 0))))
+def previous_label(task: Task, prompts: Prompts) -> Predictions:
+    """The label of the last example, whatever the query; neutral before the first."""
+    outcomes = task.outcomes
+    shifted = jnp.pad(outcomes.targets(prompts.y)[:, :-1] - outcomes.neutral, ((0, 0), (1, 0), (0, 0)))
+    return outcomes.from_mean(outcomes.neutral + shifted)
+
+
+def uniform(task: Task, prompts: Prompts) -> Predictions:
+    """The answer that knows nothing: 0, or equal shares."""
+    outcomes = task.outcomes
+    return outcomes.from_mean(jnp.full((*prompts.y.shape, outcomes.size), outcomes.neutral))

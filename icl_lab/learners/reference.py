@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.tasks import Pool, Task
 
 Grid = Mapping[str, np.ndarray]
@@ -21,12 +22,14 @@ class Scales:
     Attributes:
         variance: mean variance of a feature, tr E[φφᵀ]/d.
         size: number of features d.
-        label: standard deviation of the outcomes.
+        label: standard deviation of the targets.
+        classes: number of classes; 0 for real outcomes.
     """
 
     variance: float
     size: int
     label: float
+    classes: int = 0
 
     @property
     def distance(self) -> float:
@@ -37,7 +40,9 @@ class Scales:
     def of(cls, task: Task) -> "Scales":
         """The scales of this task."""
         covariance, resolution = jax.device_get(_measure(task))
-        return cls(float(np.trace(covariance)) / len(covariance), len(covariance), 10 * float(resolution))
+        outcomes = task.outcomes
+        classes = 0 if outcomes.linear else outcomes.size
+        return cls(float(np.trace(covariance)) / len(covariance), len(covariance), 10 * float(resolution), classes)
 
 
 @jax.jit
@@ -50,14 +55,44 @@ def geometric(low: float, high: float, points: int) -> np.ndarray:
     return np.geomspace(low, high, points)
 
 
+def step_sizes(parameter: str) -> Callable[[Scales], Grid]:
+    """A grid of step sizes, in units of 1/curvature: cross-entropy is at most half as curved as squared error."""
+
+    def grid(scales: Scales) -> Grid:
+        unit = (4 if scales.classes else 1) / scales.variance
+        return {parameter: geometric(0.05 * unit, 2.5 * unit, 16)}
+
+    return grid
+
+
 def has_pool(task: Task) -> bool:
     """Whether the task's prior is a finite pool."""
     return isinstance(task.prior, Pool)
 
 
 def has_population_predictive(task: Task) -> bool:
-    """Whether the task knows its population predictive in closed form."""
-    return type(task).population_predictive is not Task.population_predictive
+    """Whether the task knows its population predictive, in closed form or by enumeration."""
+    return type(task).population_predictive is not Task.population_predictive or bool(task.support)
+
+
+def has_support(task: Task) -> bool:
+    """Whether the population can be enumerated."""
+    return bool(task.support)
+
+
+def has_real_outcomes(task: Task) -> bool:
+    """Whether outcomes are real numbers."""
+    return task.outcomes.linear
+
+
+def has_classes(task: Task) -> bool:
+    """Whether outcomes are classes."""
+    return not task.outcomes.linear
+
+
+def is_stream(task: Task) -> bool:
+    """Whether inputs follow from earlier outcomes."""
+    return task.is_stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +105,10 @@ class Reference:
         predict: (task, prompts, **settings, **parameters) → Predictions, pure and jittable; `settings` are static.
         settings: fixed keyword arguments (step counts, forms).
         grid: scales → {parameter: increasing positive values at a constant ratio}; empty for no free parameter.
-        degrees: parameters in which predictions are a polynomial, with its degree; interpolation is then exact.
+        degrees: parameters in which answers are a polynomial, with its degree; interpolation is then exact. Holds for
+            real outcomes: with classes the link is in between.
+        lapses: with classes, answers are mixed with a fitted share of uniform guesses (`lapse`): copied or retrieved
+            answers may be certain, and a divergence from them infinite.
         prepare: task → {reference name: {argument: array}}, what it and others learn on the task beforehand, in one go
             (Meta-SGD); or None.
         applies: which tasks it makes sense for.
@@ -82,12 +120,30 @@ class Reference:
     settings: tuple[tuple[str, Any], ...] = ()
     grid: Callable[[Scales], Grid] = lambda scales: {}
     degrees: tuple[tuple[str, int], ...] = ()
+    lapses: bool = False
     prepare: Callable[[Task], Mapping[str, Mapping[str, Any]]] | None = None
     applies: Callable[[Task], bool] = lambda task: True
 
-    def __call__(self, task: Task, prompts: Prompts, **parameters: Any) -> Predictions:
-        """Predictions at these parameters, those of `prepared` among them."""
-        return self.predict(task, prompts, **dict(self.settings), **parameters)
+    def __call__(
+        self, task: Task, prompts: Prompts, lapse: Array | float | None = None, **parameters: Any
+    ) -> Predictions:
+        """Predictions at these parameters, those of `prepared` among them.
+
+        Raises:
+            TypeError, ValueError: prompts of another kind of task.
+        """
+        task.check(prompts)
+        found = self.predict(task, prompts, **dict(self.settings), **parameters)
+        return found.lapsed(lapse) if lapse is not None and isinstance(found, Categorical) else found
+
+    def free(self, scales: Scales) -> Grid:
+        """The grid of all free parameters, the lapse rate last."""
+        lapse = {"lapse": geometric(1e-3, 0.4, 6)} if self.lapses and scales.classes else {}
+        return {**self.grid(scales), **lapse}
+
+    def polynomial(self, task: Task) -> dict[str, int]:
+        """Parameters in which answers on this task are a polynomial, with its degree."""
+        return dict(self.degrees) if task.outcomes.linear else {}
 
     def prepared(self, task: Task) -> Mapping[str, Any]:
         """What the task teaches this reference beforehand: arguments for every call."""
@@ -95,7 +151,7 @@ class Reference:
 
     def middle(self, scales: Scales) -> dict[str, Any]:
         """The middle of the grid: some sensible parameters, for tests and lists."""
-        return {name: jnp.asarray(values[len(values) // 2]) for name, values in self.grid(scales).items()}
+        return {name: jnp.asarray(values[len(values) // 2]) for name, values in self.free(scales).items()}
 
 
 @jax.tree_util.register_dataclass

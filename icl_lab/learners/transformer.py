@@ -8,13 +8,14 @@ import jax.numpy as jnp
 
 from icl_lab.formats import Format
 from icl_lab.models import Model
-from icl_lab.prompts import Point, Prompts
+from icl_lab.outcomes import Outcomes, Real
+from icl_lab.prompts import Predictions, Prompts
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TransformerLearner:
-    """`learner(prompts) -> Point`: encode, run the model, read the answers. A pytree whose leaves are the parameters.
+    """`learner(prompts) -> Predictions`: encode, run the model, read the answers. A pytree, its leaves the parameters.
 
     Positions that the format does not read hold NaN, so that scoring them by mistake shows.
     """
@@ -22,9 +23,18 @@ class TransformerLearner:
     params: Any
     model: Model = dataclasses.field(metadata={"static": True})
     format: Format = dataclasses.field(metadata={"static": True})
+    outcomes: Outcomes = dataclasses.field(default=Real(), metadata={"static": True})
 
-    def __call__(self, prompts: Prompts) -> Point:
+    def __call__(self, prompts: Prompts) -> Predictions:
+        self.outcomes.check(prompts.y)
+        channels = self.format.channels(prompts.x.shape[-1], self.outcomes.size)
+        if channels != self.model.config.channels:
+            raise ValueError(
+                f"x: inputs of {prompts.x.shape[-1]} features become tokens of {channels} channels; "
+                f"this model takes {self.model.config.channels}"
+            )
         positions = prompts.positions
-        outputs = self.model.apply(self.params, self.format.encode(prompts), read=self.format.read(positions))
-        mean = jnp.full(prompts.y.shape, jnp.nan, outputs.dtype)
-        return Point(mean.at[:, self.format.answers(positions)].set(outputs[..., 0]))
+        inputs = self.format.encode(prompts, self.outcomes)
+        answers = self.model.apply(self.params, inputs, read=self.format.read(positions))
+        natural = jnp.full((*prompts.y.shape, self.outcomes.size), jnp.nan, answers.dtype)
+        return self.outcomes.from_natural(natural.at[:, self.format.answers(positions)].set(answers))

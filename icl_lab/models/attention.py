@@ -51,6 +51,8 @@ class Attention(nnx.Module):
         self.key = Linear(config, config.width, inner, normals, bias=config.attention == "linear")
         self.value = Linear(config, config.width, inner, normals)
         self.output = Linear(config, inner, config.width, normals, writes=True)
+        relative = config.positions == "relative"
+        self.distances = nnx.Param(0.02 * normals.take(config.tokens, inner)) if relative else None
 
     def __call__(
         self, x: Float[Array, "batch token channel"], rows: slice, tap: Tap
@@ -62,10 +64,19 @@ class Attention(nnx.Module):
         q, k, v = (tap(site, self.split(y)) for site, y in zip("qkv", projected, strict=True))
         if self.config.attention == "softmax":
             q = q * self.config.size_of_head**-0.5
-        scores = tap("scores", jnp.einsum("bhtc,bhsc->bhts", q, k))
+        products = jnp.einsum("bhtc,bhsc->bhts", q, k)
+        if self.distances is not None:
+            by_distance = self.by_distance(self.distances[...], rows, x.shape[1])
+            products = products + jnp.einsum("bhtc,tshc->bhts", q, by_distance)
+        scores = tap("scores", products)
         pattern = tap("pattern", self.normalise(scores, visible(self.config, x.shape[1])[rows]))
         z = tap("z", jnp.einsum("bhts,bhsc->bhtc", pattern, v))
         return self.output(z.transpose(0, 2, 1, 3).reshape(z.shape[0], z.shape[2], -1))
+
+    def by_distance(self, table: Array, rows: slice, tokens: int) -> Float[Array, "row token head channel"]:
+        """The vector of every distance from a row back to a token; of later tokens, that of distance 0."""
+        distance = np.maximum(np.arange(tokens)[rows, None] - np.arange(tokens), 0)
+        return table.reshape(-1, self.config.heads, self.config.size_of_head)[distance]
 
     def normalise(self, scores: Array, seen: np.ndarray) -> Float[Array, "batch head row token"]:
         """Scores to pattern; every row sees at least one token."""

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 Attention = Literal["softmax", "linear"]
 Normalisation = Literal["layer", "none"]
-Positions = Literal["learned", "none"]
+Positions = Literal["learned", "relative", "none"]
 Mask = Literal["causal", "full", "prefix", "context"]
 Initialisation = Literal["scaled", "lecun", "gpt2", "normal"]
 
@@ -35,13 +35,14 @@ class TransformerConfig:
 
     Attributes:
         channels: channels of an input token.
-        tokens: longest sequence. It binds with learned positions only.
+        tokens: longest sequence. It binds with learned and relative positions.
         layers, heads, width: the usual; `width` is the size of the residual stream.
         head_size: channels per head; None: width // heads.
         mlp: hidden width of the MLP in multiples of `width`; 0: attention only.
         attention: "softmax": pattern = softmax(q·k/√head_size); "linear": pattern = q·k / number of visible keys.
         normalisation: "layer": layer normalisation before attention, MLP and readout; "none".
-        positions: "learned": one vector per token index, added to the embedding; "none".
+        positions: "learned": one vector per token index, added to the embedding; "relative": in every layer one vector
+            per distance t − s ≥ 0, added to the key, so that scores are q_t·(k_s + r_{t−s}) (Shaw et al. 2018); "none".
         mask: "causal"; "full"; "prefix": the first `prefix` tokens see one another, the rest is causal; "context": all
             see every token but the last, which is the paired format's query and no example (von Oswald's choice; under
             "full" the query's own residual enters from the second layer on).

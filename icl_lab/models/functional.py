@@ -65,9 +65,9 @@ class Model:
         config = self.config
         if inputs.ndim != 3 or inputs.shape[-1] != config.channels:
             raise ValueError(f"inputs: shape {inputs.shape} should be [batch, token, channels = {config.channels}]")
-        if config.positions == "learned" and inputs.shape[1] > config.tokens:
+        if config.positions != "none" and inputs.shape[1] > config.tokens:
             raise ValueError(
-                f"inputs: {inputs.shape[1]} tokens are more than tokens = {config.tokens} learned positions"
+                f"inputs: {inputs.shape[1]} tokens are more than tokens = {config.tokens} {config.positions} positions"
             )
         if config.mask == "context" and inputs.shape[1] < 2:
             raise ValueError("inputs: 1 token has no context; mask='context' needs an example before the query")

@@ -1,10 +1,9 @@
-"""Behavioural probes: they only call the learner, so they run on any differentiable one.
+"""Behavioural probes: they only call the learner, so they run on any (those of the query on differentiable ones).
 
 All of them look at the last position, whose query has the most examples, and return numbers, never a verdict.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,47 +15,56 @@ from icl_lab.tasks import Task
 Learner = Callable[[Prompts], Predictions]
 
 
-def _answer(learner: Learner, prompts: Prompts) -> Float[Array, " batch"]:
-    """The answers ŷ at the last position of every prompt."""
-    answer: Any = learner(prompts).answer()
-    return answer.mean[:, -1]
-
-
-def _derivative(function: Callable[[Array], Array], at: Float[Array, "batch entry"]) -> Float[Array, "batch entry"]:
-    """∂function_b/∂at_bk of a function that treats prompts apart, one entry after the other in forward mode.
-
-    Reverse mode cannot pass through a loop whose length is data, as that over a pool is.
-    """
-
-    def along(direction: Array) -> Array:
-        return jax.jvp(function, (at,), (jnp.broadcast_to(direction, at.shape),))[1]
-
-    return jax.lax.map(along, jnp.eye(at.shape[1], dtype=at.dtype)).T
+def _answer(learner: Learner, prompts: Prompts) -> Float[Array, "batch target"]:
+    """The mean targets answered at the last position of every prompt: ŷ alone, or the probability of every class."""
+    return learner(prompts).mean_target()[:, -1]
 
 
 @jax.jit
-def label_influence(learner: Learner, prompts: Prompts) -> Float[Array, "batch example"]:
-    """a_i = ∂ŷ_N/∂y_i of every example i < N.
+def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Array, "batch example"]:
+    """a_i = ⟨Δt̂_N, Δt_i⟩ / |Δt_i|²: how far the last answer follows when the label of example i < N changes.
 
-    A kernel smoother has a ≥ 0 with Σa = 1, copying is one-hot, gradient descent and ridge are signed.
+    Of answers linear in the targets (smoothers, copiers, ridge, gradient descent on squared error) these are the
+    weights: a kernel smoother has a ≥ 0 with Σa = 1, copying is one-hot, ridge and gradient descent are signed. The
+    change is `task.outcomes.altered`: a little more, or the next class; of a stream, the next input changes with it.
 
     Args:
         learner: a pytree that can be called, such as TransformerLearner or ReferenceLearner.
     """
-    return _derivative(lambda y: _answer(learner, prompts.replace(y=y)), prompts.y)[:, :-1]
+    outcomes = task.outcomes
+    before = _answer(learner, prompts)
+    other = outcomes.altered(prompts.y)
+
+    def one(index: Array) -> Array:
+        here = jnp.arange(prompts.positions) == index
+        changed = task.with_outcomes(prompts, jnp.where(here, other, prompts.y))
+        step = (outcomes.targets(other) - outcomes.targets(prompts.y))[:, index]
+        return ((_answer(learner, changed) - before) * step).sum(-1) / jnp.square(step).sum(-1)
+
+    return jax.lax.map(one, jnp.arange(prompts.positions - 1)).T
 
 
 @jax.jit
-def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch feature"]:
-    """∂ŷ_N/∂x_N: for a linear learner its weights (von Oswald et al. 2022 compare models by them)."""
+def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch feature_target"]:
+    """∂t̂_N/∂x_N: for a linear learner its weights (von Oswald et al. 2022 compare models by them).
+
+    In forward mode, one feature after the other: reverse mode cannot pass through a loop whose length is data, as that
+    over a pool is.
+    """
 
     def answer(query: Array) -> Array:
         return _answer(learner, prompts.replace(x=prompts.x.at[:, -1].set(query)))
 
-    return _derivative(answer, prompts.x[:, -1])
+    query = prompts.x[:, -1]
+
+    def along(direction: Array) -> Array:
+        return jax.jvp(answer, (query,), (jnp.broadcast_to(direction, query.shape),))[1]
+
+    found = jax.lax.map(along, jnp.eye(query.shape[1], dtype=query.dtype))
+    return jnp.moveaxis(found, 0, 1).reshape(query.shape[0], -1)
 
 
-def alignment(first: Float[Array, "batch feature"], second: Float[Array, "batch feature"]) -> Float[Array, " batch"]:
+def alignment(first: Float[Array, "batch entry"], second: Float[Array, "batch entry"]) -> Float[Array, " batch"]:
     """Cosine between two sensitivities of every prompt; 0 where one of them vanishes."""
     product = jnp.linalg.norm(first, axis=-1) * jnp.linalg.norm(second, axis=-1)
     return jnp.where(product > 0, (first * second).sum(-1) / jnp.where(product > 0, product, 1.0), 0.0)
@@ -68,7 +76,10 @@ def label_nonlinearity(learner: Learner, task: Task, prompts: Prompts, key: Arra
 
     y' are outcomes of the same inputs under another prompt's latent. 0 for learners affine in the labels (ridge,
     gradient descent, Nadaraya-Watson, learned starting points); positive for mixtures over a pool, Lasso, medians.
+    NaN where labels cannot be added, as classes cannot.
     """
+    if not task.outcomes.linear:
+        return jnp.asarray(jnp.nan)
     latent = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), prompts.latent)
     keys = jax.random.split(key, prompts.y.shape[0])
     other = jax.vmap(lambda lat, x, k: task.outcome(lat, x).sample(k))(latent, prompts.x, keys)

@@ -6,8 +6,8 @@ from icl_lab.report.subject import Thresholds
 
 CLAIMS = {
     "H1": (
-        "The prompt updates a posterior over latent tasks; the answer is the predictive mean under the training prior.",
-        "pool Bayes (dMMSE), ridge regression with the ratio of noise to prior variance",
+        "The prompt updates a posterior over latent tasks; the answer is its predictive under the training prior.",
+        "the posterior over a pool (its mean is dMMSE) and over the population, ridge regression, Dirichlet counts",
     ),
     "H2": (
         "The answer is a similarity-weighted combination of the labels seen.",
@@ -15,11 +15,11 @@ CLAIMS = {
     ),
     "H3": (
         "Training installed an inner optimiser together with the point it starts from and its step sizes.",
-        "Meta-SGD with one, two and five learned steps",
+        "Meta-SGD with one, two and five learned steps; for streams also an online delta rule with a learned schedule",
     ),
     "H4": (
         "A stored pattern is selected: a task of the pool, or an example of the prompt that is copied.",
-        "most probable pool task (MAP), nearest examples, most recent match",
+        "most probable task (MAP), nearest examples, most recent and longest match of a stream",
     ),
     "H5": (
         "The forward pass takes gradient steps from zero on the examples.",
@@ -45,15 +45,15 @@ TERMS = {
     ),
     "Prompt sets": (
         "In distribution: as in training. Fresh tasks: the task is drawn anew, not from the "
-        "training pool. Shifted inputs: "
-        "inputs from a distribution that training never showed."
+        "training pool. Shifted: inputs or tasks from a distribution that training never showed, as the task defines."
     ),
     "Distance": (
-        "Mean over prompts and positions of Δmean²/2v, in nats: the divergence between two Gaussian "
-        "answers of the same "
-        "variance v, that of the exact learner. 0.01 nats is hard to see, 1 nat is a different answer."
+        "Mean over prompts and positions, in nats. Between distributions over classes the divergence KL(subject ‖ "
+        "reference); between real answers Δmean²/2v, that of two Gaussians of the same variance v, the exact "
+        "learner's. 0.01 nats is hard to see, 1 nat is a different answer."
     ),
-    "Remainder": "What the nearest reference leaves unexplained, in percent of the distance of always answering zero.",
+    "Remainder": "What the nearest reference leaves unexplained, in percent of the distance of the answer that knows "
+    "nothing: zero, or equal shares.",
     "Exact learner": (
         "The best possible answer when tasks come from the training prior. No learner has a smaller expected "
         "error there."
@@ -61,8 +61,8 @@ TERMS = {
     "Nulls": "An untrained model and one trained on shuffled labels. Nothing should be supported for them.",
     "Equivalence": (
         "Some hypotheses are the same function in some limits: ridge is Bayes with a Gaussian prior and linear kernel "
-        "ridge; one layer of linear attention is one gradient step and a linear smoother. They are "
-        "then supported together."
+        "ridge; one layer of linear attention is one gradient step and a linear smoother; counts with Dirichlet "
+        "pseudo-counts are Bayes, a match kernel and an online delta rule. They are then supported together."
     ),
 }
 
@@ -74,8 +74,8 @@ def verdict_rule(limits: Thresholds) -> list[str]:
         f"one (or the floor of "
         f"{limits.floor:g} nats, where that is larger) on every prompt set.",
         "A decoy among the near ones makes the verdict inconclusive.",
-        f"If the nearest leaves more than {limits.remainder:.0%} of the zero predictor's distance, the subject is "
-        "unexplained.",
+        f"If the nearest leaves more than {limits.remainder:.0%} of the distance of the answer that knows nothing, "
+        "the subject is unexplained.",
         f"Every rejected reference must be at least {limits.reject:g} times farther on some prompt set; "
         f"else the verdict is "
         "inconclusive, and so it is when nothing was rejected.",

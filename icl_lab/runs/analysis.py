@@ -12,12 +12,21 @@ import numpy as np
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.bank import Bank
-from icl_lab.hypotheses.judge import Comparison, Verdict, compare, judge, judge_learner, owner_of
+from icl_lab.hypotheses.judge import (
+    Comparison,
+    Verdict,
+    compare,
+    judge,
+    judge_learner,
+    owner_of,
+    zero_predictor,
+)
 from icl_lab.learners import TransformerLearner
-from icl_lab.learners.reference import ReferenceLearner, has_pool
+from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model
+from icl_lab.outcomes import Outcomes
 from icl_lab.probes import alignment, label_influence, label_nonlinearity, mean_attention, query_sensitivity
-from icl_lab.prompts import Point, Predictions, Prompts
+from icl_lab.prompts import Predictions, Prompts
 from icl_lab.statistics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -173,36 +182,29 @@ def _losses(
     references: Sequence[str],
     bootstrap: int,
 ) -> Row:
-    """Squared error by position of the subject, of every fitted reference, and of the exact learner."""
-    assert isinstance(subject, Point)
-    outcomes, scored = np.asarray(bank.prompts.y), np.asarray(bank.prompts.scored)
+    """Loss by position of the subject, of every fitted reference, of the exact learner, and of the zero predictor."""
+    scored = np.asarray(bank.prompts.scored)
 
-    def by_regime(mean: np.ndarray) -> np.ndarray:
-        error = np.where(scored, (mean - outcomes) ** 2, np.nan)
-        return np.stack([error[bank.slices[regime]] for regime in bank.regimes])
+    def by_regime(predictions: Predictions) -> np.ndarray:
+        loss = np.where(scored, np.asarray(predictions.loss(bank.prompts.y)), np.nan)
+        return np.stack([loss[bank.slices[regime]] for regime in bank.regimes])
 
-    error = by_regime(np.asarray(subject.mean))
+    error = by_regime(subject)
     own = error.mean(1)
     low, high = (
         bootstrap_interval(np.moveaxis(error, 1, -1), draws=bootstrap)
         if bootstrap
         else np.full((2, *own.shape), np.nan)
     )
-    means = [fit.predictions.mean for fit in comparison.fits.values()]  # pyrefly: ignore[missing-attribute]
-    of_references = np.stack([by_regime(mean).mean(1) for mean in means], axis=1)
-    exact = "pool_bayes" if has_pool(bank.task) else "population_bayes"
-    of_exact = (
-        by_regime(bank.predictions[exact].mean).mean(1)  # pyrefly: ignore[missing-attribute]
-        if exact in bank.references
-        else np.full_like(own, np.nan)
-    )
+    of_references = np.stack([by_regime(fit.predictions).mean(1) for fit in comparison.fits.values()], axis=1)
+    of_exact = np.full_like(own, np.nan) if bank.exact is None else by_regime(bank.exact).mean(1)
     have, want = (bank.regimes,), (regimes,)
     both, all_of_them = (bank.regimes, comparison.references), (regimes, references)
     return {
         "loss": (("regime", "position"), _place(own, have, want)),
         "loss_low": (("regime", "position"), _place(low, have, want)),
         "loss_high": (("regime", "position"), _place(high, have, want)),
-        "zero_loss": (("regime", "position"), _place(by_regime(np.zeros_like(outcomes)).mean(1), have, want)),
+        "zero_loss": (("regime", "position"), _place(by_regime(zero_predictor(subject)).mean(1), have, want)),
         "exact_loss": (("regime", "position"), _place(of_exact, have, want)),
         "reference_loss": (("regime", "reference", "position"), _place(of_references, both, all_of_them)),
     }
@@ -236,7 +238,7 @@ def _probes(
         rows = bank.slices["in_distribution"]
         count = min(PROBE_PROMPTS, rows.stop - rows.start)
         prompts = jax.tree.map(lambda leaf, a=rows.start, n=count: jnp.asarray(leaf[a : a + n]), bank.prompts)
-        influence.append(np.abs(np.asarray(label_influence(member.learner, prompts))).mean(0))
+        influence.append(np.abs(np.asarray(label_influence(member.learner, bank.task, prompts))).mean(0))
         linearity.append(float(label_nonlinearity(member.learner, bank.task, prompts, jax.random.key(0))))
         own = query_sensitivity(member.learner, prompts)
         for name in names:
@@ -248,7 +250,8 @@ def _probes(
             cosine[row, references.index(name)] = float(value)
         if isinstance(member.learner, TransformerLearner):
             learner = member.learner
-            attention.append(np.asarray(mean_attention(learner.model, learner.format, learner.params, prompts)))
+            given = (learner.model, learner.format, learner.params, prompts, learner.outcomes)
+            attention.append(np.asarray(mean_attention(*given)))
     data: dict[str, Any] = {
         "sensitivity_cosine": (("member", "reference"), cosine),
         "influence": (("member", "position_of_example"), np.stack(influence)),
@@ -314,10 +317,10 @@ def token_labels(format: Format, positions: int) -> str:
     return json.dumps(list(format.labels(positions)))
 
 
-def transformer_learners(model: Model, format: Format, params: Any) -> list[TransformerLearner]:
+def transformer_learners(model: Model, format: Format, params: Any, outcomes: Outcomes) -> list[TransformerLearner]:
     """One learner per member of stacked parameters."""
     count = len(jax.tree.leaves(params)[0])
     return [
-        TransformerLearner(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), params), model, format)
+        TransformerLearner(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), params), model, format, outcomes)
         for i in range(count)
     ]

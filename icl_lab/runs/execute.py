@@ -83,9 +83,10 @@ def judge_subjects(
     groups = {}
     for name, subject in trained.items():
         planned = subject.members
-        learners = transformer_learners(subject.model, subject.format, subject.params)
+        outcomes = planned[0].member.task.outcomes
+        learners = transformer_learners(subject.model, subject.format, subject.params, outcomes)
         earlier = {
-            step: transformer_learners(subject.model, subject.format, subject.snapshots.load(step))
+            step: transformer_learners(subject.model, subject.format, subject.snapshots.load(step), outcomes)
             for step in subject.steps
         }
         judged = [
@@ -140,7 +141,7 @@ def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Da
         model=model,
         task=describe_task(subject.members[0].member.task),
         training=f"{training.steps} steps of {training.batch} prompts, {training.optimiser}",
-        unit_of_loss="squared error",
+        unit_of_loss=subject.members[0].member.task.outcomes.loss,
         token_labels=token_labels(subject.format, dataset.sizes["position"]),
     )
 

@@ -130,13 +130,17 @@ class Subject(Section):
         at(("task",), self.task.check)
         task, config = self.build_task(), self.transformer()
         self.build_training()
-        _check_mask(self.format, self.build_format(), config, task.positions)
-        least = task.inputs_size + 1
-        if config.width < least:
+        if self.build_format().streams and not task.is_stream:
             raise FieldError(
-                ("model", "width"),
-                f"{config.width} cannot hold an input of {least - 1} features and its outcome; use at least {least}",
+                ("format",),
+                f"{self.format!r} is for streams; the inputs of {self.task.kind!r} do not follow from its outcomes; "
+                "use 'interleaved' or 'paired'",
             )
+        _check_mask(self.format, self.build_format(), config, task.positions)
+        least = task.inputs_size + task.outcomes.size
+        if config.width < least:
+            need = f"an input of {task.inputs_size} features and its outcome"
+            raise FieldError(("model", "width"), f"{config.width} cannot hold {need}; use at least {least}")
         for _ in self._combinations():
             pass
         return self
@@ -156,11 +160,12 @@ class Subject(Section):
             FieldError: its fields contradict one another, the task or the format.
         """
         task, format = self.build_task(), self.build_format()
-        channels, tokens = format.channels(task.inputs_size), format.tokens(task.positions)
+        outputs = task.outcomes.size
+        channels, tokens = format.channels(task.inputs_size, outputs), format.tokens(task.positions)
         given: dict[str, Any] = dict(self.model)
         if given["width"] is None:
             given["width"] = DEFAULT_WIDTH if given["embedding"] else channels
-        return at(("model",), lambda: TransformerConfig(channels=channels, tokens=tokens, **given))
+        return at(("model",), lambda: TransformerConfig(channels=channels, tokens=tokens, outputs=outputs, **given))
 
     def build_model(self) -> Model:
         """The model, without parameters."""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.formats import Format
+from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, Params
 from icl_lab.runs.checkpoints import Checkpoints
 from icl_lab.runs.errors import InputError, RunError
@@ -53,6 +55,11 @@ class TrainedSubject:
     history: History
     snapshots: Snapshots
     steps: list[int]
+
+    def learner(self, member: int, params: Params | None = None) -> TransformerLearner:
+        """One member as a learner, after its last step or with the stacked parameters of a snapshot."""
+        own = jax.tree.map(lambda leaf: jnp.asarray(leaf[member]), self.params if params is None else params)
+        return TransformerLearner(own, self.model, self.format, self.members[member].member.task.outcomes)
 
     def training_log(self, points: int = 300) -> tuple[np.ndarray, np.ndarray]:
         """Training loss, thinned: at most `points` steps spaced evenly in the logarithm, and [member, point] the mean

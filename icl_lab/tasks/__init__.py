@@ -1,14 +1,22 @@
 """Task families. A new one is a file and a line in TASKS."""
 
 from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
+from icl_lab.tasks.boolean_rules import BooleanRules
 from icl_lab.tasks.linear_regression import LinearRegression
+from icl_lab.tasks.markov_chain import MarkovChain
 from icl_lab.tasks.pool import PoolPosterior, pool_posterior
 
-TASKS: dict[str, type[Task]] = {"linear_regression": LinearRegression}
+TASKS: dict[str, type[Task]] = {
+    "linear_regression": LinearRegression,
+    "markov_chain": MarkovChain,
+    "boolean_rules": BooleanRules,
+}
 
 __all__ = [
     "TASKS",
+    "BooleanRules",
     "LinearRegression",
+    "MarkovChain",
     "Pool",
     "PoolPosterior",
     "Population",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.outcomes import Outcomes, outcomes_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.streams import stream
 
@@ -60,7 +61,8 @@ class Task(ABC):
     """A distribution over prompts.
 
     A new task writes `draw_latent`, `draw_inputs` and `outcome`; everything below them follows. Overrides that pay:
-    `population_predictive` (closed form), `features`, `shift_inputs`, `input_log_prob`.
+    `population_predictive` (closed form) or `support`, `latent_at` and `log_prior` (a population that can be
+    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `input_log_prob`.
     """
 
     __no_type_check__ = True  # fields may be traced; functions check shapes
@@ -97,13 +99,46 @@ class Task(ABC):
         phi = self.features(self.fresh().sample(jax.random.key(0), 1024).x)
         return jnp.einsum("bif,big->fg", phi, phi, precision="highest") / (phi.shape[0] * phi.shape[1])
 
+    def feed(self, y: Array) -> Float[Array, "*batch feature"]:
+        """The input that follows outcome y, x_{i+1} = feed(y_i). Only streams have one: sequences that feed themselves.
+
+        Of a stream `draw_inputs` gives x_0 (and is overwritten from there on).
+        """
+        raise TypeError(f"{type(self).__name__} is no stream: its inputs do not follow from its outcomes")
+
     def shift_inputs(self, x: Array) -> Array:
-        """The lab's standard change of inputs at test time. Default: half as large again."""
-        return 1.5 * x
+        """The lab's standard change at test time, of inputs. Default: half as large again; nothing for a stream."""
+        return x if self.is_stream else 1.5 * x
+
+    def shift_latent(self, latent: Any) -> Any:
+        """The lab's standard change at test time, of latents. Default: nothing."""
+        return latent
+
+    @property
+    def support(self) -> int:
+        """Number of latents the population consists of, if they can be enumerated by `latent_at`; else 0."""
+        return 0
+
+    def latent_at(self, index: Array) -> Any:
+        """Latent number `index` of an enumerable population."""
+        raise TypeError(f"support: {type(self).__name__} cannot enumerate its latents")
+
+    def log_prior(self, index: Array) -> Array:
+        """Log prior probability of latent number `index`, up to a constant. Default: equal."""
+        return jnp.zeros(jnp.shape(index))
+
+    def pool_latent(self, index: Array) -> Any:
+        """Member `index` of the pool. Default: regenerated from the pool's key for it."""
+        assert isinstance(self.prior, Pool)
+        return self.draw_latent(self.prior.key(index))
 
     def population_predictive(self, prompts: Prompts) -> Predictions | None:
-        """Exact predictive under the population prior, or None where no closed form is known."""
-        return None
+        """Exact predictive under the population prior: a closed form or a sum over the support; None without either."""
+        if not self.support:
+            return None
+        from icl_lab.tasks.pool import pool_posterior
+
+        return pool_posterior(self.fresh(), prompts).predictive
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -115,8 +150,36 @@ class Task(ABC):
     @property
     def inputs_size(self) -> int:
         """Number of features of one input."""
-        shape = jax.eval_shape(lambda: self.sample(jax.random.key(0), 1).x)
-        return shape.shape[-1]
+        return self._shapes()[0].shape[-1]
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """The kind of outcome, as `outcome` answers."""
+        return outcomes_of(self._shapes()[1])
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether inputs follow from earlier outcomes."""
+        return type(self).feed is not Task.feed
+
+    def _shapes(self) -> tuple[Any, Predictions]:
+        """Shapes of one prompt's inputs and of its outcomes' distribution."""
+
+        def one(key: Array) -> tuple[Array, Predictions]:
+            latent = self.draw_latent(key)
+            x = self.draw_inputs(key, latent)
+            return x, self.outcome(latent, x)
+
+        return jax.eval_shape(one, jax.random.key(0))
+
+    def check(self, prompts: Prompts) -> None:
+        """Raises TypeError or ValueError, in one line, for prompts of another kind of task."""
+        self.outcomes.check(prompts.y)
+        if prompts.x.shape[-1] != self.inputs_size:
+            raise ValueError(
+                f"x: inputs of {prompts.x.shape[-1]} features are not those of {type(self).__name__}, "
+                f"which have {self.inputs_size}"
+            )
 
     def replace(self: AnyTask, **changes: Any) -> AnyTask:
         """A copy with some fields changed."""
@@ -130,20 +193,41 @@ class Task(ABC):
         """One latent from the prior: the population, or a uniformly chosen pool member."""
         if isinstance(self.prior, Population):
             return self.draw_latent(key)
-        return self.draw_latent(self.prior.key(jax.random.randint(key, (), 0, self.prior.size)))
+        return self.pool_latent(jax.random.randint(key, (), 0, self.prior.size))
+
+    def draw_pairs(self, latent: Any, x: Float[Array, "position feature"], key: Array) -> tuple[Array, Array]:
+        """Inputs and outcomes of one prompt from the inputs drawn for it; a stream's inputs follow its outcomes.
+
+        Outcome i depends on inputs up to x_i and its own noise only. With the noise fixed, one pass settles one more
+        position: after as many passes as positions the whole stream is drawn. Override it where that is slow.
+        """
+        if not self.is_stream:
+            return x, self.outcome(latent, x).sample(key)
+
+        def settle(_: Array, x: Array) -> Array:
+            return x.at[1:].set(self.feed(self.outcome(latent, x).sample(key)[:-1]))
+
+        x = jax.lax.fori_loop(0, self.positions - 1, settle, x)
+        return x, self.outcome(latent, x).sample(key)
 
     def sample(self, key: Array, batch: int, shifted: bool | Array = False) -> Prompts:
-        """A batch of prompts from the prior; with `shifted`, their inputs pass through `shift_inputs` first."""
+        """A batch of prompts from the prior; `shifted`: with `shift_latent` and `shift_inputs` applied."""
 
         def one(key: Array) -> tuple[Any, Array, Array]:
             latent_key, inputs_key, outcome_key = jax.random.split(key, 3)
             latent = self.draw_prior_latent(latent_key)
+            latent = jax.tree.map(lambda new, old: jnp.where(shifted, new, old), self.shift_latent(latent), latent)
             x = self.draw_inputs(inputs_key, latent)
             x = jnp.where(shifted, self.shift_inputs(x), x)
-            return latent, x, self.outcome(latent, x).sample(outcome_key)
+            return latent, *self.draw_pairs(latent, x, outcome_key)
 
         latent, x, y = jax.vmap(one)(jax.random.split(key, batch))
         return Prompts(x=x, y=y, latent=latent, scored=jnp.ones(y.shape, bool))
+
+    def with_outcomes(self, prompts: Prompts, y: Array) -> Prompts:
+        """The prompts with other outcomes, and in a stream the inputs that follow from them."""
+        x = prompts.x.at[:, 1:].set(self.feed(y[:, :-1])) if self.is_stream else prompts.x
+        return prompts.replace(x=x, y=y)
 
     def log_likelihood(self, latent: Any, prompts: Prompts) -> Float[Array, "batch position"]:
         """log p(x_i, y_i | latent, earlier pairs) of each prompt under its own latent (leading batch axis), nats."""
@@ -162,15 +246,18 @@ class Task(ABC):
         return pool_posterior(self, prompts).predictive
 
     def resolution(self) -> Array:
-        """The smallest outcome difference that matters: a tenth of the outcomes' standard deviation."""
-        return 0.1 * jnp.std(self.fresh().sample(jax.random.key(0), 1024).y)
+        """The smallest outcome difference that matters: a tenth of the standard deviation of targets."""
+        return 0.1 * jnp.std(self.outcomes.targets(self.fresh().sample(jax.random.key(0), 1024).y))
 
     def unit(self, prompts: Prompts) -> Float[Array, "batch position"]:
         """Variance in which distances between learners are measured, max(exact predictive variance, resolution²).
 
         The exact predictive is the population's where it has a closed form, else the training prior's; where neither
-        is known the resolution alone. The same for all learners and hypotheses.
+        is known the resolution alone. The same for all learners and hypotheses. Distances between distributions over
+        classes need none: it is 1 there.
         """
+        if not self.outcomes.linear:
+            return jnp.ones(prompts.y.shape)
         exact = self.population_predictive(prompts)
         exact = self.posterior_predictive(prompts) if exact is None else exact
         variance = 0.0 if exact is None else exact.variance  # pyrefly: ignore[missing-attribute]

@@ -1,9 +1,9 @@
-"""The exact posterior over a finite pool of tasks, streamed in bounded memory.
+"""The exact posterior over finitely many latents, a pool of tasks or an enumerable population, in bounded memory.
 
-With members θ_m drawn once from the population (m < M) and a uniform prior over them, the weight of member m at
-position i counts the inputs up to and including x_i, which have been seen, and the outcomes before y_i:
+With latents θ_m (m < M), the weight of θ_m at position i counts its prior, equal in a pool, the inputs up to and
+including x_i, which have been seen, and the outcomes before y_i:
 
-    log w_m(i) = Σ_{j≤i} log p(x_j | θ_m, …) + Σ_{j<i} log p(y_j | x_j, θ_m)
+    log w_m(i) = log π_m + Σ_{j≤i} log p(x_j | θ_m, …) + Σ_{j<i} log p(y_j | x_j, θ_m)
 
 The predictive is the mixture Σ_m w_m p(y_i | x_i, θ_m) / Σ_m w_m; its mean is Raventós et al.'s (2023) dMMSE. Members
 are regenerated CHUNK at a time with a running log-sum-exp, so memory is CHUNK·batch·positions whatever M is, and M is
@@ -33,7 +33,7 @@ class PoolPosterior:
     Attributes:
         predictive: the exact posterior predictive (a Mixture, or a Categorical, which is closed under mixing).
         log_predictive: log of that predictive at the outcomes of the prompts themselves, [batch, position], nats.
-        log_evidence: log Σ_m w_m(i) / M, the evidence of all that has been seen before y_i, nats.
+        log_evidence: log Σ_m w_m(i) / Σ_m π_m, the evidence of all that has been seen before y_i, nats.
         map_index: the pool member of greatest weight, [batch, position]; ties go to the lowest index.
         map_predictive: that member's own prediction.
     """
@@ -45,45 +45,47 @@ class PoolPosterior:
     map_predictive: Predictions
 
 
-def _pool(task: Task) -> Pool:
-    """The pool of the task's prior.
+def _latents(task: Task) -> tuple[Any, Callable[[Array], Any], Callable[[Array], Array]]:
+    """How many latents the prior consists of, the function that gives each of them, and their log prior.
 
     Raises:
-        TypeError: the prior is no pool.
+        TypeError: the prior is neither a pool nor an enumerable population.
     """
-    if not isinstance(task.prior, Pool):
+    if isinstance(task.prior, Pool):
+        return task.prior.size, task.pool_latent, lambda index: jnp.zeros(jnp.shape(index))
+    if not task.support:
         raise TypeError(f"prior: {type(task.prior).__name__} has no members to stream over; give Pool(size)")
-    return task.prior
+    return task.support, task.latent_at, task.log_prior
 
 
 def _fold(task: Task, prompts: Prompts, initial: Any, step: Callable[[Any, Array, Array, Predictions], Any]) -> Any:
     """Fold `step(carry, index [c], log_weight [c, batch, position], outcome [c, batch, position])` over pool chunks."""
-    pool = _pool(task)
+    size, latent_at, log_prior = _latents(task)
 
     def member(index: Array) -> tuple[Array, Predictions]:
-        latent = task.draw_latent(pool.key(index))
+        latent, prior = latent_at(index), log_prior(index)
 
         def one(x: Array, y: Array) -> tuple[Array, Predictions]:
             outcome = task.outcome(latent, x)
             seen = jnp.cumsum(task.input_log_prob(latent, x, y))
-            return seen + sum_before(outcome.log_prob(y)), outcome
+            return prior + seen + sum_before(outcome.log_prob(y)), outcome
 
         return jax.vmap(one)(prompts.x, prompts.y)
 
     def body(chunk: Array, carry: Any) -> Any:
         index = chunk * CHUNK + jnp.arange(CHUNK)
         log_weight, outcome = jax.vmap(member)(index)
-        log_weight = jnp.where((index < pool.size)[:, None, None], log_weight, -jnp.inf)
+        log_weight = jnp.where((index < size)[:, None, None], log_weight, -jnp.inf)
         return step(carry, index, log_weight, outcome)
 
-    return jax.lax.fori_loop(0, (jnp.asarray(pool.size) + CHUNK - 1) // CHUNK, body, initial)
+    return jax.lax.fori_loop(0, (jnp.asarray(size) + CHUNK - 1) // CHUNK, body, initial)
 
 
 def pool_posterior(task: Task, prompts: Prompts) -> PoolPosterior:
-    """One pass over the pool of `task.prior`.
+    """One pass over the pool of `task.prior`, or over the support of an enumerable population.
 
     Raises:
-        TypeError: the task's prior is not a pool.
+        TypeError: the task's prior is neither.
     """
     shape = prompts.y.shape
     some = task.draw_latent(jax.random.key(0))
@@ -127,10 +129,17 @@ def pool_posterior(task: Task, prompts: Prompts) -> PoolPosterior:
     return PoolPosterior(
         predictive=predictive,
         log_predictive=log_joint - log_total,
-        log_evidence=log_total - jnp.log(jnp.asarray(_pool(task).size, log_total.dtype)),
+        log_evidence=log_total - _log_mass(task),
         map_index=map_index,
         map_predictive=map_outcome,
     )
+
+
+def _log_mass(task: Task) -> Array:
+    """log Σ_m π_m."""
+    if isinstance(task.prior, Pool):
+        return jnp.log(jnp.asarray(task.prior.size, jnp.result_type(float)))
+    return jax.nn.logsumexp(task.log_prior(jnp.arange(task.support)))
 
 
 def _shares(log_weight: Float[Array, "part batch position"]) -> Float[Array, "part batch position"]:

@@ -20,9 +20,19 @@ def sequential_regression(
     noise: Float[Array, "*#batch"] | float,
     y: Float[Array, "*batch position"],
 ) -> Gaussian:
-    """Predictive of y_i from y_0..y_{i-1}, for every i at once.
+    """Predictive of y_i from y_0..y_{i-1}, for every i at once, see `sequential_means`. Its variance includes λ."""
+    mean, variance = sequential_means(kernel, noise, y[..., None])
+    return Gaussian(mean[..., 0], variance)
 
-    With K + λI = L Lᵀ and innovations z = L⁻¹y:   y_i | y_<i ~ N(Σ_{j<i} L_ij z_j, L_ii²).
+
+def sequential_means(
+    kernel: Float[Array, "*batch position position"],
+    noise: Float[Array, "*#batch"] | float,
+    targets: Float[Array, "*batch position target"],
+) -> tuple[Float[Array, "*batch position target"], Float[Array, "*batch position"]]:
+    """Means of targets t_i given t_0..t_{i-1}, and their common variance, for every i at once.
+
+    With K + λI = L Lᵀ and innovations z = L⁻¹t:   t_i | t_<i ~ N(Σ_{j<i} L_ij z_j, L_ii²).
     L_ii² includes the noise λ. One Cholesky of the whole prompt replaces one solve per prefix.
 
     Args:
@@ -30,13 +40,13 @@ def sequential_regression(
         noise: variance λ added to the diagonal. A floor of 50 machine epsilons of the mean diagonal so far (not of the
             whole: it must not see later inputs) keeps λ = 0 factorisable, so λ → 0 is reached to about 1e-5 in float32
             where the kernel is well conditioned.
-        y: outcomes.
+        targets: outcomes as vectors.
     """
-    positions = y.shape[-1]
+    positions = targets.shape[-2]
     diagonal = jnp.diagonal(kernel, axis1=-2, axis2=-1)
     scale = jnp.cumsum(diagonal, -1) / jnp.arange(1, positions + 1)
-    floor = jnp.maximum(jnp.asarray(noise)[..., None], 50 * jnp.finfo(y.dtype).eps * scale + TINY)
-    factor = jnp.linalg.cholesky(kernel + floor[..., None] * jnp.eye(positions, dtype=y.dtype))
-    innovation = jax.scipy.linalg.solve_triangular(factor, y[..., None], lower=True)
-    mean = jnp.matmul(jnp.tril(factor, -1), innovation, precision="highest")[..., 0]
-    return Gaussian(mean, jnp.square(jnp.diagonal(factor, axis1=-2, axis2=-1)))
+    floor = jnp.maximum(jnp.asarray(noise)[..., None], 50 * jnp.finfo(targets.dtype).eps * scale + TINY)
+    factor = jnp.linalg.cholesky(kernel + floor[..., None] * jnp.eye(positions, dtype=targets.dtype))
+    innovation = jax.scipy.linalg.solve_triangular(factor, targets, lower=True)
+    mean = jnp.matmul(jnp.tril(factor, -1), innovation, precision="highest")
+    return mean, jnp.square(jnp.diagonal(factor, axis1=-2, axis2=-1))

@@ -77,7 +77,7 @@ def train_chunk(
 
     Returns:
         The new state, and metrics of the loss *before* each update:
-        "loss" [member, steps] and "loss_per_position" [member, position] (squared error; the latter a mean over the
+        "loss" [member, steps] and "loss_per_position" [member, position] (of `Predictions`; the latter a mean over the
         chunk, NaN at positions the loss does not look at), "gradient_norm" [member, steps] (before clipping).
     """
     capacity = -(-steps // settings.chunk) * settings.chunk
@@ -158,7 +158,7 @@ def train_step(
     shuffled = jax.lax.cond(member.shuffle_labels, jax.random.permutation, lambda _, y: y, order_key, prompts.y)
     prompts = prompts.replace(y=shuffled)
     with jax.default_matmul_precision(settings.precision):
-        loss, per_position, gradient = loss_and_gradient(model, format, settings, params, prompts)
+        loss, per_position, gradient = loss_and_gradient(model, format, member.task.outcomes, settings, params, prompts)
     rates: tuple[Any, Any] = (member.learning_rate, member.weight_decay)
     params, optimiser, norm = descend(settings, params, gradient, optimiser, step, *rates)
     return (params, optimiser), {"loss": loss, "loss_per_position": per_position, "gradient_norm": norm}

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from icl_lab.formats import Format
 from icl_lab.models import Model, Params
+from icl_lab.outcomes import Outcomes
 from icl_lab.prompts import Prompts
 from icl_lab.training.settings import TrainingSettings
 
@@ -25,13 +26,8 @@ class Piece(NamedTuple):
     """What the loss needs of some prompts: tokens, the outcomes asked for, and their weights in the batch mean."""
 
     inputs: Float[Array, "batch token channel"]
-    targets: Float[Array, "batch answer"]
+    targets: Shaped[Array, "batch answer"]
     weights: Float[Array, "batch answer"]
-
-
-def squared_error(outputs: Float[Array, "batch answer output"], targets: Array) -> Float[Array, "batch answer"]:
-    """(output − y)² of a model that answers with a point. Another kind of answer brings another such function."""
-    return jnp.square(outputs[..., 0] - targets)
 
 
 def asked(format: Format, settings: TrainingSettings, positions: int) -> Asked:
@@ -61,17 +57,21 @@ def micro_batch(settings: TrainingSettings, model: Model, tokens: int) -> int:
 
 
 def loss_and_gradient(
-    model: Model, format: Format, settings: TrainingSettings, params: Params, prompts: Prompts
+    model: Model, format: Format, outcomes: Outcomes, settings: TrainingSettings, params: Params, prompts: Prompts
 ) -> tuple[Float[Array, ""], Float[Array, " position"], Params]:
-    """Mean squared error over scored answers, the same per position (NaN where none is), and the gradient."""
+    """Mean loss over scored answers, the same per position (NaN where none is), and the gradient.
+
+    The loss is that of `Predictions.loss`: squared error, or cross-entropy in nats.
+    """
     positions = prompts.positions
     ask = asked(format, settings, positions)
     scored = prompts.scored[:, ask.positions].astype(jnp.float32)
-    inputs = format.encode(prompts)
+    inputs = format.encode(prompts, outcomes)
     batch = Piece(inputs, prompts.y[:, ask.positions], scored / scored.sum())
 
     def loss(params: Params, piece: Piece) -> tuple[Array, Array]:
-        errors = piece.weights * squared_error(model.apply(params, piece.inputs, read=ask.tokens), piece.targets)
+        answers = outcomes.from_natural(model.apply(params, piece.inputs, read=ask.tokens))
+        errors = piece.weights * answers.loss(piece.targets)
         return errors.sum(), errors.sum(0)
 
     gradient_of = jax.value_and_grad(loss, has_aux=True)

@@ -6,10 +6,13 @@ import numpy as np
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner, gradient, kernels, linear
 from icl_lab.models import constructions
+from icl_lab.outcomes import Real
 from icl_lab.prompts import Prompts
 from icl_lab.runs.claims import Claim
 from icl_lab.tasks import LinearRegression
 from icl_lab.verify import check, literal
+
+REAL = Real()
 
 TASK = LinearRegression(dimension=3, examples=9, noise=0.5)
 VON_OSWALD = "von Oswald et al. 2022"
@@ -24,7 +27,7 @@ def limits() -> list[Claim]:
     curvature = check.over_prefixes(prompts, lambda x, *_: _least_curvature(x))
     converged = np.where(rate * curvature * steps >= 12, 1.0, np.nan)
     # Not compiled: a program of that many steps would take longer to compile than to run.
-    descent = np.asarray(gradient.gradient_descent(TASK, prompts, steps, rate).mean, float)
+    descent = np.asarray(gradient.gradient_descent(TASK, prompts, steps, rate).mean_target()[..., 0], float)
     start = 1.5
     newton = check.answers(lambda p: gradient.newton_schulz(TASK, p, 3, start), prompts)
     doubled = check.over_prefixes(prompts, lambda x, y, q, _: _descent_of_newton(x, y, q, start, 2**3))
@@ -68,7 +71,10 @@ def recursions() -> list[Claim]:
     rates = np.random.default_rng(0).uniform(0.05, 0.5, size=(3, 3))
     initial = np.array([1.0, -0.5, 0.25])
     unrolled = check.answers(
-        lambda p: linear.Point(gradient.unrolled_descent(p.x, p.y, jnp.float32(initial), jnp.float32(rates))), prompts
+        lambda p: REAL.from_natural(
+            gradient.unrolled_descent(REAL, p.x, REAL.targets(p.y), jnp.float32(initial)[:, None], jnp.float32(rates))
+        ),
+        prompts,
     )
     claims = [
         check.same(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from icl_lab.formats import FORMATS, Format
+from icl_lab.outcomes import Classes
 from icl_lab.prompts import Prompts
 
 SIZES = [(1, 2), (3, 5), (4, 1)]  # features, positions
@@ -71,12 +72,33 @@ def test_nothing_of_an_asked_outcome_has_entered_when_it_is_asked(format, featur
 
 @ALL
 def test_everything_before_a_query_can_be_recovered(format, features, positions):
-    """Tokens are linear in the prompt and determine all inputs and all outcomes but the last."""
+    """Tokens are linear in the prompt and determine all inputs and all outcomes but the last.
+
+    In a stream the inputs say the outcomes, so that the inputs are all there is to recover.
+    """
     prompts = draw(features, positions)
     by_x, by_y = derivatives(format, prompts)
     rows = by_x.shape[0] * by_x.shape[1]
-    jacobian = np.concatenate([by_x.reshape(rows, -1), by_y.reshape(rows, -1)[:, :-1]], axis=1)
-    assert np.linalg.matrix_rank(jacobian) == positions * features + positions - 1
-    whole = np.concatenate([prompts.x[0].ravel(), prompts.y[0, :-1]])
+    jacobian, whole = by_x.reshape(rows, -1), prompts.x[0].ravel()
+    if not format.streams:
+        jacobian = np.concatenate([jacobian, by_y.reshape(rows, -1)[:, :-1]], axis=1)
+        whole = np.concatenate([whole, prompts.y[0, :-1]])
+    assert np.linalg.matrix_rank(jacobian) == len(whole)
     recovered = np.linalg.lstsq(jacobian, np.ravel(format.encode(prompts)[0]), rcond=None)[0]
     np.testing.assert_allclose(recovered, whole, atol=1e-5)
+
+
+@ALL
+def test_classes_enter_as_one_hot_vectors(format, features, positions):
+    """Prompts that differ in any class but the last have other tokens; those of one kind of outcome have as many."""
+    kind = Classes(3)
+    x = jax.random.normal(jax.random.key(1), (1, positions, features))
+    every = jnp.asarray(list(itertools.product(range(3), repeat=positions)), jnp.int32)
+    batch = jnp.broadcast_to(x, (len(every), *x.shape[1:]))
+    if format.streams:
+        batch = jnp.concatenate([batch[:, :1], jax.nn.one_hot(every[:, :-1], max(features, 3))[..., :features]], axis=1)
+    tokens = format.encode(Prompts(x=batch, y=every, latent=None, scored=jnp.ones(every.shape, bool)), kind)
+    assert tokens.shape == (len(every), format.tokens(positions), format.channels(features, kind.size))
+    different = np.unique(np.asarray(tokens).reshape(len(every), -1), axis=0)
+    lost = features == 1 and format.streams  # one feature tells the first class from the rest only
+    assert len(different) == (2 if lost else 3) ** (positions - 1)

@@ -1,12 +1,10 @@
 """What every hypothesis keeps to: recognised in its own references, in no control. `HYPOTHESES` itself enrols them."""
 
-import dataclasses
-from typing import get_args
-
 import numpy as np
 import pytest
 from contracts.waves import Waves
 from planting import planted, unlisted
+from shared_bank import TASKS
 
 from icl_lab.hypotheses import DECOYS, HYPOTHESES, REFERENCES, RIVALS
 from icl_lab.hypotheses.bank import Bank, build_bank
@@ -39,36 +37,46 @@ def test_it_is_stated_in_full(hypothesis):
 
 
 @ALL
-def test_it_passes_on_its_own_references(hypothesis, bank, subtests):
+def test_it_passes_on_its_own_references(hypothesis, each_bank, subtests):
     """At three random parameters each. Between near (3×) and rejected (4×) the rule may say "inconclusive", never more.
 
     Such a draw exists: kernel ridge at λ = .381 lies 3 to 4 times the floor from the posterior mean at σ² = .25.
     """
-    for reference in hypothesis.references:
-        with subtests.test(reference.name):
-            found = [verdict(bank, planted(bank, reference.name, seed)) for seed in range(3)]
+    own = [reference.name for reference in hypothesis.references if reference.name in each_bank.references]
+    assert own
+
+    def told(found: Verdict, named: bool) -> bool:
+        """Named, or undecided between its own references only: two learned steps lie between one and five."""
+        unclear = set(each_bank.references) - {*found.near, *found.rejected}
+        return named or (bool(unclear) and unclear <= set(own) and bool(set(own) & set(found.near)))
+
+    for name in own:
+        with subtests.test(name):
+            found = [verdict(each_bank, planted(each_bank, name, seed)) for seed in range(3)]
             named = [hypothesis.key in (*each.supported, *each.coincides) for each in found]
-            assert sum(named) >= 2, [each.reasons for each in found]
+            assert sum(map(told, found, named)) >= 2, [each.reasons for each in found]
             for each, is_named in zip(found, named, strict=True):
                 assert hypothesis.key not in each.refuted
                 assert is_named or each.status == "inconclusive", each.reasons
 
 
 @ALL
-def test_it_fails_on_the_controls(hypothesis, bank, subtests):
-    subjects = {name: planted(bank, name) for name in CONTROLS} | unlisted(bank)
+def test_it_fails_on_the_controls(hypothesis, each_bank, subtests):
+    controls = [name for name in CONTROLS if name in each_bank.references]
+    assert controls
+    subjects = {name: planted(each_bank, name) for name in controls} | unlisted(each_bank)
     for name, subject in subjects.items():
         with subtests.test(name):
-            found = verdict(bank, subject)
+            found = verdict(each_bank, subject)
             assert found.status != "supported"
             assert hypothesis.key not in (*found.supported, *found.coincides)
 
 
 @ALL
-def test_it_is_refuted_by_another_that_differs(hypothesis, bank):
+def test_it_is_refuted_by_another_that_differs(hypothesis, each_bank):
     """Every hypothesis can lose: some other's reference refutes it."""
-    others = ["pool_bayes", "nearest_neighbour", "kernel_ridge"]
-    found = [verdict(bank, planted(bank, name)) for name in others if owner_of(name) != hypothesis.key]
+    others = [name for name in ("pool_bayes", "nearest_neighbour", "kernel_ridge") if name in each_bank.references]
+    found = [verdict(each_bank, planted(each_bank, name)) for name in others if owner_of(name) != hypothesis.key]
     assert any(hypothesis.key in each.refuted for each in found)
 
 
@@ -80,13 +88,13 @@ def test_names_are_unique_and_owned():
     assert all(name == reference.name for name, (_, reference) in REFERENCES.items())
 
 
-def test_grids_increase_at_a_constant_ratio(bank):
-    for name, grid in bank.grids.items():
+def test_grids_increase_at_a_constant_ratio(each_bank):
+    for name, grid in each_bank.grids.items():
         for parameter, values in grid.items():
             ratios = values[1:] / values[:-1]
             assert (ratios > 1).all(), (name, parameter)
             np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
-        assert set(bank.degrees[name]) <= set(grid)
+        assert set(each_bank.degrees[name]) <= set(grid)
 
 
 def test_a_user_written_task_is_judged():
@@ -104,14 +112,12 @@ def test_a_user_written_task_is_judged():
     assert (found.status, found.supported) == ("supported", ("H1",))
 
 
-def test_without_a_pool_pool_references_do_not_apply(bank):
-    fresh = bank.task.fresh()
-    assert [name for name, (_, r) in REFERENCES.items() if not r.applies(fresh)] == ["pool_bayes", "pool_map"]
+def test_without_a_pool_pool_references_do_not_apply(each_bank):
+    alone = {name for name in each_bank.references if not REFERENCES[name][1].applies(each_bank.task.fresh())}
+    assert alone == ({"pool_bayes", "pool_map"} if isinstance(each_bank.task.prior, Pool) else set())
 
 
-def test_verdicts_are_plain_data(bank):
-    data = verdict(bank, planted(bank, "ridge")).to_dict()
-    assert data["mechanism"] == "not tested"
-    assert {type(value) for value in data.values()} <= {str, tuple, float}
-    assert dataclasses.is_dataclass(Verdict)
-    assert not get_args(Verdict)
+def test_every_reference_applies_to_some_family():
+    """So that every one of them is planted somewhere above."""
+    for name, (_, reference) in REFERENCES.items():
+        assert any(reference.applies(task) for task in TASKS.values()), name

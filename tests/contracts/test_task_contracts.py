@@ -10,7 +10,7 @@ from contracts.waves import Waves
 
 from icl_lab import tasks
 from icl_lab.prompts import Prompts
-from icl_lab.tasks import LinearRegression, Pool, Task, pool_posterior
+from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, Pool, Task, pool_posterior
 
 MATRIX = np.array([[1.0, 0.4, 0.0], [0.4, 0.6, 0.1], [0.0, 0.1, 2.0]], np.float32)
 POOL = Pool(70, seed=3)  # not a multiple of the chunk of the streamed posterior
@@ -28,6 +28,15 @@ TASKS: dict[str, Task] = {
     ),
     "noiseless": LinearRegression(dimension=3, examples=6, noise=0.0),
     "noiseless, pool": LinearRegression(dimension=3, examples=6, noise=0.0, prior=POOL),
+    "chain": MarkovChain(states=3, examples=12),
+    "chain, pool": MarkovChain(states=3, examples=12, prior=POOL),
+    "chain of order 2, pool": MarkovChain(states=2, order=2, examples=12, prior=POOL),
+    "doubly stochastic chain": MarkovChain(states=3, examples=12, rows="doubly_stochastic"),
+    "unigram chain": MarkovChain(states=3, examples=12, rows="unigram", concentration=0.5),
+    "conjunctions": BooleanRules(bits=4, examples=6, noise=0.1, prior_over_rules="by_length"),
+    "conjunctions, balanced": BooleanRules(bits=4, examples=6, inputs="balanced", noise=0.1),
+    "conjunctions, pool": BooleanRules(bits=4, examples=6, prior=POOL),
+    "parities": BooleanRules(bits=5, examples=6, rules="parity", sparsity=3),
     "user-written": Waves(examples=6),
     "user-written, pool": Waves(examples=6, prior=POOL),
 }
@@ -49,14 +58,22 @@ def sample(task: Task, key: jax.Array, batch: int = 16, shifted: bool = False) -
 
 @jax.jit
 def exact(task: Task, prompts: Prompts) -> dict[str, jax.Array]:
-    """The exact predictive under the training prior: moments and log density of the outcomes."""
+    """The exact predictive under the training prior: mean targets, loss, and log probability of the outcomes."""
     predictive = task.posterior_predictive(prompts)
     return {
-        "mean": predictive.mean,
-        "variance": predictive.variance,
+        "mean": predictive.mean_target(),
+        "loss": predictive.loss(prompts.y),
         "log_prob": predictive.log_prob(prompts.y),
         "unit": task.unit(prompts),
-    }
+    } | ({"variance": predictive.variance} if task.outcomes.linear else {})
+
+
+def edit(task: Task, prompts: Prompts) -> Prompts:
+    """Other inputs from position 4 on and other outcomes from position 3 on; in a stream the inputs that follow."""
+    y = prompts.y.at[:, 3:].set(task.outcomes.altered(prompts.y)[:, 3:])
+    if task.is_stream:
+        return task.with_outcomes(prompts, y)
+    return prompts.replace(x=prompts.x.at[:, 4:].set(task.shift_inputs(prompts.x)[:, 4:]), y=y)
 
 
 def close(first, second, tolerance=1e-5):
@@ -87,7 +104,9 @@ def test_shapes_and_types(name):
     prompts = sample(task, KEY)
     assert prompts.x.shape == (16, task.positions, task.inputs_size)
     assert prompts.y.shape == prompts.scored.shape == (16, task.positions)
-    assert prompts.x.dtype == prompts.y.dtype == jnp.float32
+    assert prompts.x.dtype == jnp.float32
+    assert prompts.y.dtype == (jnp.float32 if task.outcomes.linear else jnp.int32)
+    task.check(prompts)
     assert all(leaf.shape[0] == 16 for leaf in jax.tree.leaves(prompts.latent))
     assert np.isfinite(prompts.x).all()
     assert np.isfinite(prompts.y).all()
@@ -99,50 +118,66 @@ def test_outcomes_follow_from_the_latent(name):
     task = TASKS[name]
     prompts = sample(task, KEY, BATCH)
     truth = jax.vmap(task.outcome)(prompts.latent, prompts.x)
-    residual = np.asarray(prompts.y - truth.mean)
-    if np.all(truth.variance == 0):
+    likelihood = np.asarray(truth.log_prob(prompts.y))
+    inputs = jax.vmap(task.input_log_prob)(prompts.latent, prompts.x, prompts.y)
+    np.testing.assert_allclose(task.log_likelihood(prompts.latent, prompts), inputs + likelihood, rtol=1e-5, atol=1e-5)
+    residual = np.asarray(task.outcomes.targets(prompts.y) - truth.mean_target())
+    variance = truth.variance[..., None] if task.outcomes.linear else truth.mean_target() * (1 - truth.mean_target())
+    if np.all(variance < 1e-12):
         np.testing.assert_allclose(residual, 0, atol=1e-5)
         return
-    standard = residual / np.sqrt(truth.variance)
-    error = 1 / np.sqrt(standard.size)
-    assert abs(standard.mean()) < 4 * error
-    assert abs((standard**2).mean() - 1) < 4 * np.sqrt(2) * error
-    # Noise is independent of inputs and of the outcomes' means: a key used twice would show here.
-    for other in (prompts.x[..., 0], truth.mean, np.roll(standard, 1, axis=1)):
-        assert abs(np.corrcoef(standard.ravel(), np.ravel(other))[0, 1]) < 4 * error
-    likelihood = task.log_likelihood(prompts.latent, prompts)
-    np.testing.assert_allclose(likelihood, truth.log_prob(prompts.y), rtol=1e-5, atol=1e-5)
+    standard = residual / np.sqrt(variance)
+    for target in range(task.outcomes.size):
+        known = np.asarray(variance[..., target] > 1e-12)
+        part = standard[..., target]
+        error = 1 / np.sqrt(known.sum())
+        assert abs(part[known].mean()) < 4 * error
+        assert abs((part[known] ** 2).mean() - 1) < 4.5 * error * (part[known] ** 2).std()
+        # Noise is independent of inputs and of outcomes' means: a key used twice would show here.
+        for other in (prompts.x[..., 0], truth.mean_target()[..., target], np.roll(part, 1, axis=1)):
+            assert abs(np.corrcoef(part[known], np.asarray(other)[known])[0, 1]) < 4.5 * error
 
 
-@ALL
+@pytest.mark.parametrize("name", [n for n in TASKS if not TASKS[n].is_stream and "balanced" not in n])
 def test_inputs_and_latents_are_independent(name):
+    """Unless they are evidence; then `input_log_prob` says so, and the exact learner's calibration below tests it."""
     task = TASKS[name]
     prompts = sample(task, KEY, BATCH)
     latents = np.concatenate([np.reshape(leaf, (BATCH, -1)) for leaf in jax.tree.leaves(prompts.latent)], axis=1)
     inputs = np.reshape(prompts.x, (BATCH, -1))
     correlation = np.corrcoef(np.concatenate([latents, inputs], axis=1).T)[: latents.shape[1], latents.shape[1] :]
     assert np.abs(correlation).max() < 5 / np.sqrt(BATCH)
+    assert not jax.vmap(task.input_log_prob)(prompts.latent, prompts.x, prompts.y).any()
 
 
 @ALL
-def test_shifted_prompts_keep_latents_and_change_inputs(name):
+def test_shifted_prompts_have_shifted_latents_and_inputs(name):
     task = TASKS[name]
     plain, shifted = sample(task, KEY), sample(task, KEY, shifted=True)
-    close(plain.latent, shifted.latent, 0)
-    close(jax.vmap(task.shift_inputs)(plain.x), shifted.x)
+    close(jax.vmap(task.shift_latent)(plain.latent), shifted.latent)
+    if not task.is_stream and "balanced" not in name:
+        close(jax.vmap(task.shift_inputs)(plain.x), shifted.x)
     assert not np.allclose(plain.x, shifted.x)
+
+
+@pytest.mark.parametrize("name", [n for n in TASKS if TASKS[n].is_stream])
+def test_streams_feed_themselves(name):
+    task, prompts = TASKS[name], sample(TASKS[name], KEY)
+    close(prompts.x[:, 1:], task.feed(prompts.y[:, :-1]), 0)
+    edited = task.with_outcomes(prompts, task.outcomes.altered(prompts.y))
+    close(edited.x[:, 1:], task.feed(edited.y[:, :-1]), 0)
+    close(edited.x[:, 0], prompts.x[:, 0], 0)
 
 
 @pytest.mark.parametrize("name", [n for n in TASKS if "pool" in n])
 def test_pools_are_nested(name):
     task = TASKS[name].replace(prior=Pool(3, seed=3))
     few = jax.tree.leaves(sample(task, KEY, 256).latent)
-    members = jax.tree.leaves(jax.vmap(lambda m: task.draw_latent(POOL.key(m)))(jnp.arange(POOL.size)))
+    members = jax.tree.leaves(jax.vmap(TASKS[name].pool_latent)(jnp.arange(POOL.size)))
     for drawn, all_members in zip(few, members, strict=True):
         same = np.isclose(drawn[:, None], all_members[None], rtol=1e-6).reshape(256, POOL.size, -1).all(-1)
         assert same[:, :3].any(1).all()
         assert (same[:, :3].mean(0) > 0.2).all()
-        assert not same[:, 3:].any()
 
 
 @EXACT
@@ -153,11 +188,12 @@ def test_sizes_and_noise_are_data(name):
     @jax.jit
     def predict(task: Task, prompts: Prompts) -> jax.Array:
         traces.append(None)
-        return task.posterior_predictive(prompts).mean
+        return task.posterior_predictive(prompts).mean_target()
 
     task, prompts = TASKS[name], sample(TASKS[name], KEY)
     pools = [Pool(size, seed=3) for size in (5, 64, 129)] if isinstance(task.prior, Pool) else [task.prior] * 3
-    sweep = [task.replace(noise=noise, prior=prior) for noise, prior in zip((0.2, 0.5, 1.0), pools, strict=True)]
+    field, values = ("concentration", (0.2, 0.5, 1.0)) if task.is_stream else ("noise", (0.1, 0.2, 0.4))
+    sweep = [task.replace(**{field: value}, prior=prior) for value, prior in zip(values, pools, strict=True)]
     single = np.stack([predict(each, prompts) for each in sweep])
     predict(sweep[0], prompts)
     assert len(traces) == 1
@@ -172,17 +208,19 @@ def test_sizes_and_noise_are_data(name):
 def test_the_exact_learner_is_blind_to_what_comes_later(name):
     task, prompts = TASKS[name], sample(TASKS[name], KEY, 3)
     some = sample(task, KEY, BATCH)
+    real = task.outcomes.linear
 
     def answer(x: jax.Array, y: jax.Array) -> jax.Array:
         single = jax.tree.map(lambda leaf: leaf[:1], prompts).replace(x=x[None], y=y[None])
-        return task.posterior_predictive(single).mean[0]
+        return task.posterior_predictive(single).mean_target()[0]
 
-    by_x, by_y = jax.jit(jax.vmap(jax.jacfwd(answer, (0, 1))))(prompts.x, prompts.y)
+    derivatives = jax.jit(jax.vmap(jax.jacfwd(answer, (0, 1) if real else (0,))))(prompts.x, prompts.y)
     later = np.triu(np.ones((task.positions, task.positions), bool), 1)
-    np.testing.assert_array_equal(np.asarray(by_x)[:, later], 0)
-    np.testing.assert_array_equal(np.asarray(by_y)[:, later | np.eye(task.positions, dtype=bool)], 0)
-    edited = some.replace(x=some.x.at[:, 4:].add(3.0), y=some.y.at[:, 3:].set(-5.0))
-    close(exact(task, some)["mean"][:, :4], exact(task, edited)["mean"][:, :4])
+    for value, excluded in zip(derivatives, (later, later | np.eye(task.positions, dtype=bool)), strict=False):
+        np.testing.assert_array_equal(np.moveaxis(np.asarray(value), 2, -1)[:, excluded], 0)
+    before, after = exact(task, some), exact(task, edit(task, some))
+    close(before["mean"][:, :4], after["mean"][:, :4])
+    assert not np.allclose(before["mean"][:, 4:], after["mean"][:, 4:])
 
 
 @EXACT
@@ -191,20 +229,44 @@ def test_the_exact_learner_is_finite_everywhere(name):
         found = exact(TASKS[name], sample(TASKS[name], KEY, BATCH, shifted))
         assert all(np.isfinite(value).all() for value in found.values())
         assert all(value.dtype == jnp.float32 for value in found.values())
-        assert (np.asarray(found["variance"]) >= 0).all()
+        assert (np.asarray(found.get("variance", 0.0)) >= 0).all()
         assert (np.asarray(found["unit"]) > 0).all()
 
 
-@pytest.mark.parametrize("name", [n for n in TASKS if n != "user-written" and "noiseless" not in n])
+@pytest.mark.parametrize("name", [n for n in TASKS if not TASKS[n].outcomes.linear])
+def test_exact_probabilities_are_calibrated_and_unbeaten(name):
+    """Each class comes as often as said, at any position, and no flattening or sharpening gains likelihood."""
+    task, prompts = TASKS[name], sample(TASKS[name], KEY, BATCH)
+    found = {key: np.asarray(value, float) for key, value in exact(task, prompts).items()}
+    share = found["mean"]
+    residual = np.asarray(task.outcomes.targets(prompts.y)) - share
+    for weight in (1.0, share, np.asarray(prompts.x[..., :1])):
+        excess = (residual * weight).reshape(BATCH, -1)
+        assert (np.abs(excess.mean(0)) <= 4.5 * excess.std(0) / np.sqrt(BATCH) + 1e-6).all()
+    truth = jax.vmap(task.outcome)(prompts.latent, prompts.x)
+    for power in (0.8, 1.2):
+        other = np.maximum(share, 1e-12) ** power
+        other = np.take_along_axis(other / other.sum(-1, keepdims=True), np.asarray(prompts.y)[..., None], -1)[..., 0]
+        gain = found["loss"] + np.log(other)
+        assert (gain.mean(0) <= 4 * gain.std(0) / np.sqrt(BATCH) + 1e-6).all()
+    oracle = found["loss"] - np.asarray(truth.loss(prompts.y))  # who knows the latent is better still
+    assert (oracle.mean(0) >= -4 * oracle.std(0) / np.sqrt(BATCH) - 1e-6).all()
+    assert oracle.mean() > 0.01
+
+
+REAL = [n for n in TASKS if TASKS[n].outcomes.linear and n != "user-written" and "noiseless" not in n]
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_the_exact_learner_is_calibrated_and_unbeaten(name):
     """Its variance is that of its errors, and no change of its mean or variance gains likelihood, at any position."""
     prompts = sample(TASKS[name], KEY, BATCH)
     found = {key: np.asarray(value, float) for key, value in exact(TASKS[name], prompts).items()}
-    squared = (np.asarray(prompts.y, float) - found["mean"]) ** 2
+    squared, mean = found["loss"], found["mean"][..., 0]
     ratio = squared / found["variance"]
     assert (np.abs(ratio.mean(0) - 1) < 4.5 * ratio.std(0) / np.sqrt(BATCH)).all()
     for factor in (0.9, 1.1):
-        other = (np.asarray(prompts.y, float) - factor * found["mean"]) ** 2
+        other = (np.asarray(prompts.y, float) - factor * mean) ** 2
         gain = squared - other
         assert (gain.mean(0) < 4 * gain.std(0) / np.sqrt(BATCH) + 1e-12).all()
     if isinstance(TASKS[name].prior, Pool):
@@ -214,7 +276,7 @@ def test_the_exact_learner_is_calibrated_and_unbeaten(name):
         assert (gain.mean(0) < 4 * gain.std(0) / np.sqrt(BATCH) + 1e-12).all()
 
 
-@pytest.mark.parametrize("name", ["gaussian, pool", "user-written, pool"])
+@pytest.mark.parametrize("name", ["gaussian, pool", "user-written, pool", "chain, pool", "conjunctions"])
 def test_evidence_is_the_product_of_predictives(name):
     prompts = sample(TASKS[name], KEY, 32)
     found = jax.jit(pool_posterior)(TASKS[name], prompts)

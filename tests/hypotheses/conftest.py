@@ -1,3 +1,4 @@
-"""The bank that hypotheses are judged with."""
+"""The banks that hypotheses are judged with."""
 
 from shared_bank import bank as bank
+from shared_bank import each_bank as each_bank

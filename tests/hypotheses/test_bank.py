@@ -11,7 +11,7 @@ from planting import between_grid_points, planted
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import CALIBRATION, build_bank, draw_prompts
 from icl_lab.hypotheses.interpolation import Block, lagrange
-from icl_lab.hypotheses.judge import compare
+from icl_lab.hypotheses.judge import compare, zero_predictor
 from icl_lab.learners.meta import train_meta_sgd
 from icl_lab.prompts import Point
 from icl_lab.tasks import LinearRegression, Pool
@@ -22,7 +22,7 @@ LOOSE = {"damping", "curvature", "penalty of kernel_ridge", "bandwidth of kernel
 
 
 def test_regimes_are_apart_and_as_described(bank):
-    assert bank.regimes == ("in_distribution", "fresh_tasks", "shifted_inputs")
+    assert bank.regimes == ("in_distribution", "fresh_tasks", "shifted")
     slices = list(bank.slices.values())
     assert slices[0].start == 0
     assert all(a.stop == b.start for a, b in itertools.pairwise(slices))
@@ -39,7 +39,7 @@ def test_regimes_are_apart_and_as_described(bank):
     assert not pooled[bank.slices["fresh_tasks"]].any()
     spread = {name: x[rows].std() for name, rows in bank.slices.items()}
     assert spread["fresh_tasks"] == pytest.approx(1, rel=0.03)
-    assert spread["shifted_inputs"] == pytest.approx(1.5, rel=0.03)
+    assert spread["shifted"] == pytest.approx(1.5, rel=0.03)
 
 
 def test_no_prompt_is_there_twice(bank):
@@ -70,22 +70,26 @@ def test_meta_sgd_does_not_learn_on_prompts_that_judge_it(monkeypatch):
 def test_without_a_pool_there_are_no_fresh_tasks():
     task = LinearRegression(dimension=2, examples=3)
     _, slices = draw_prompts(task, 0, 8, 8)
-    assert list(slices) == [CALIBRATION, "in_distribution", "shifted_inputs"]
+    assert list(slices) == [CALIBRATION, "in_distribution", "shifted"]
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_a_fit_recovers_parameters_off_the_grid(bank, name):
+def test_a_fit_recovers_parameters_off_the_grid(each_bank, subtests):
     """The function within 0.1% of its size in every regime, and the parameters where they matter by themselves."""
-    given, subject = between_grid_points(bank, name, 3), planted(bank, name, 3, noise=0.0)
-    fit = bank.fit(name, subject)
-    distance, zero = bank.distances(subject, fit.predictions), bank.distances(subject, Point(0 * subject.mean))
-    for regime in bank.regimes:
-        rows = bank.slices[regime]
-        assert distance[rows].mean() < 1e-3 * zero[rows].mean()
-    for parameter, value in given.items():
-        if not LOOSE & {parameter, f"{parameter} of {name.removesuffix('_causal')}"}:
-            assert fit.parameters[parameter] == pytest.approx(value, rel=0.02)
-    assert fit.at_edge == ()
+    for name in each_bank.references:
+        with subtests.test(name):
+            given = between_grid_points(each_bank, name, 3)
+            subject = planted(each_bank, name, 3, noise=0.0)
+            fit = each_bank.fit(name, subject)
+            distance = each_bank.distances(subject, fit.predictions)
+            zero = each_bank.distances(subject, zero_predictor(subject))
+            for regime in each_bank.regimes:
+                rows = each_bank.slices[regime]
+                assert distance[rows].mean() < 1e-3 * zero[rows].mean()
+            for parameter, value in given.items():
+                if not LOOSE & {parameter, f"{parameter} of {name.removesuffix('_causal')}"}:
+                    # Only references that may be certain lapse, and at which rate matters little: its grid is coarse.
+                    assert fit.parameters[parameter] == pytest.approx(value, rel=0.1 if parameter == "lapse" else 0.02)
+            assert fit.at_edge == ()
 
 
 def test_a_fit_looks_at_calibration_prompts_only(bank):

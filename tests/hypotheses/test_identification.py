@@ -27,11 +27,12 @@ def test_planted_references_are_identified(bank, seed):
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.1])
-def test_decoys_support_nothing(bank, noise):
+def test_decoys_support_nothing(each_bank, noise):
     for seed in range(3):
-        subjects = {reference.name: planted(bank, reference.name, seed, noise, margin=0.0) for reference in DECOYS}
-        for name, subject in (subjects | unlisted(bank, seed)).items():
-            found, _ = judge_learner(bank, subject)
+        decoys = [reference.name for reference in DECOYS if reference.name in each_bank.references]
+        subjects = {name: planted(each_bank, name, seed, noise, margin=0.0) for name in decoys}
+        for name, subject in (subjects | unlisted(each_bank, seed)).items():
+            found, _ = judge_learner(each_bank, subject)
             assert found.supported == found.coincides == (), name
 
 

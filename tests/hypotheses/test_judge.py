@@ -6,7 +6,7 @@ import pytest
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, judge
 from icl_lab.statistics import bootstrap_interval
 
-REGIMES = ("in_distribution", "fresh_tasks", "shifted_inputs")
+REGIMES = ("in_distribution", "fresh_tasks", "shifted")
 FAR = 1.0
 
 
@@ -48,7 +48,7 @@ def test_a_large_remainder_is_unexplained_in_whichever_regime():
     found = verdict_of(zero=1.0, ridge=(0.001, 0.001, 0.021), gd_1=FAR)
     assert found.status == "unexplained"
     assert found.remainder == pytest.approx(0.021)
-    assert "shifted_inputs" in found.reasons[0]
+    assert "shifted" in found.reasons[0]
     assert verdict_of(zero=1.0, ridge=(0.001, 0.001, 0.019), gd_1=FAR).status == "supported"
 
 

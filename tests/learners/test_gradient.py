@@ -100,6 +100,7 @@ def test_the_closed_form_refuses_what_it_does_not_cover(changes):
 
 def test_descent_from_a_start_needs_no_examples():
     given, start = prompts(), jnp.array([1.0, -2.0, 0.5])
-    found = gradient.unrolled_descent(given.x, given.y, start, jnp.full((2, 3), 0.1))
-    np.testing.assert_allclose(found[:, 0], given.x[:, 0] @ start, rtol=1e-5)
+    real = TASK.outcomes
+    found = gradient.unrolled_descent(real, given.x, real.targets(given.y), start[:, None], jnp.full((2, 3), 0.1))
+    np.testing.assert_allclose(found[:, 0, 0], given.x[:, 0] @ start, rtol=1e-5)
     assert isinstance(linear.ridge(TASK, given, 0.1).mean, jax.Array)

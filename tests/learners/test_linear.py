@@ -63,8 +63,8 @@ def test_ridge_tends_to_least_squares_and_to_one_gradient_step():
 
 def test_prefix_sums_are_those_before_each_position():
     given = prompts(2, 4)
-    gram, moment = linear.prefix_sums(given.x, given.y)
+    gram, moment = linear.prefix_sums(given.x, given.y[..., None])
     np.testing.assert_allclose(gram[:, 3], jnp.einsum("bif,big->bfg", given.x[:, :3], given.x[:, :3]), rtol=1e-5)
-    np.testing.assert_allclose(moment[:, 3], jnp.einsum("bif,bi->bf", given.x[:, :3], given.y[:, :3]), rtol=1e-5)
+    np.testing.assert_allclose(moment[:, 3, :, 0], jnp.einsum("bif,bi->bf", given.x[:, :3], given.y[:, :3]), rtol=1e-5)
     assert not np.any(gram[:, 0])
     assert not np.any(moment[:, 0])

@@ -23,20 +23,20 @@ def prompts():
 
 
 def test_influence_of_a_smoother_is_positive_and_sums_to_one(prompts):
-    influence = np.asarray(label_influence(learner("nadaraya_watson", bandwidth=1.0), prompts))
+    influence = np.asarray(label_influence(learner("nadaraya_watson", bandwidth=1.0), TASK, prompts))
     assert (influence >= 0).all()
     np.testing.assert_allclose(influence.sum(1), 1, rtol=1e-5)
 
 
 def test_influence_of_copying_is_one_hot_at_the_nearest_example(prompts):
-    influence = np.asarray(label_influence(learner("nearest_neighbour"), prompts))
+    influence = np.asarray(label_influence(learner("nearest_neighbour"), TASK, prompts))
     np.testing.assert_allclose(np.sort(influence, axis=1), [[0, 0, 0, 0, 0, 1]] * 32, atol=1e-6)
     distance = ((prompts.x[:, :-1] - prompts.x[:, -1:]) ** 2).sum(-1)
     np.testing.assert_array_equal(influence.argmax(1), np.asarray(distance).argmin(1))
 
 
 def test_influence_of_one_gradient_step_is_the_inner_product(prompts):
-    influence = label_influence(learner("gd_1", rate=0.3), prompts)
+    influence = label_influence(learner("gd_1", rate=0.3), TASK, prompts)
     expected = 0.3 / 6 * jnp.einsum("bif,bf->bi", prompts.x[:, :-1], prompts.x[:, -1])
     np.testing.assert_allclose(influence, expected, atol=1e-5)
     assert (np.asarray(influence) < 0).any()
@@ -66,7 +66,7 @@ def test_learners_affine_in_the_labels_have_no_nonlinearity(prompts, name, param
 
 
 def test_an_offset_is_no_nonlinearity(prompts):
-    start = {"initial": jnp.array([1.0, -1.0, 2.0]), "rates": jnp.full((1, 3), 0.3)}
+    start = {"initial": jnp.array([[1.0], [-1.0], [2.0]]), "rates": jnp.full((1, 3), 0.3)}
     subject = ReferenceLearner(TASK, {**start, "scale": jnp.float32(1.0)}, REFERENCES["meta_sgd_1"][1])
     assert float(label_nonlinearity(subject, TASK, prompts, jax.random.key(0))) < 1e-8
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-REGIMES = ["in_distribution", "fresh_tasks", "shifted_inputs"]
+REGIMES = ["in_distribution", "fresh_tasks", "shifted"]
 REFERENCES = [
     ("ridge", "H1", "ridge (population Bayes)", 0.3),
     ("dmmse", "H1", "pool Bayes (dMMSE)", 0.9),

@@ -34,7 +34,7 @@ def test_terminal_table_is_at_most_110_columns_wide(stored: Path, width: int) ->
 
 def test_terminal_table_tells_the_story(stored: Path) -> None:
     text = "\n".join(printed(stored / "results.nc", 110))
-    for expected in ("yes 3/3", "no 3/3", "one GD step", "shifted inputs", "untrained", "H5"):
+    for expected in ("yes 3/3", "no 3/3", "one GD step", "shifted", "untrained", "H5"):
         assert expected in text
 
 

@@ -189,7 +189,7 @@ BAD = [
     ("subjects.a.task.dimension", 10**30, "too large"),
     ("subjects.a.task", None, "None should be a mapping of settings"),
     ("subjects.a.task", {"dimension": 2}, "kind: is missing"),
-    ("subjects.a.format", "stream", "'stream' should be 'paired' or 'interleaved'"),
+    ("subjects.a.format", "stream", "'stream' is for streams; the inputs of 'linear_regression'"),
     ("subjects.a.training.steps", 0, "0 is too small; it must be at least 1"),
     ("subjects.a.training.steps", 1.5, "1.5 should be a valid integer"),
     ("subjects.a.training.steps", "10", "'10' should be a valid integer"),

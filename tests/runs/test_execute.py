@@ -40,7 +40,7 @@ def test_results_hold_every_variable_with_its_dimensions(run):
     groups, attributes = read_results(run[0])
     data = groups["small"]
     assert list(data["label"].values) == ["seed 0", "seed 1", "untrained"]
-    assert list(data["regime"].values) == ["in_distribution", "fresh_tasks", "shifted_inputs"]
+    assert list(data["regime"].values) == ["in_distribution", "fresh_tasks", "shifted"]
     members, regimes, references, positions = 3, 3, data.sizes["reference"], 4
     shapes = {
         "distance": (members, regimes, references),

@@ -33,7 +33,7 @@ def test_all_or_the_last_position_count_and_pieces_add_up(loss: str, counted: sl
 
     @jax.jit
     def both(params: dict) -> tuple:
-        ours = loss_and_gradient(MODEL, FORMAT, settings, params, PROMPTS)
+        ours = loss_and_gradient(MODEL, FORMAT, TASK.outcomes, settings, params, PROMPTS)
         return ours, jax.value_and_grad(lambda p: (errors(p)[:, counted].mean(), errors(p).mean(0)), has_aux=True)(
             params
         )
@@ -52,7 +52,7 @@ def test_answers_that_are_not_scored_do_not_count_in_any_piece() -> None:
     def all_ways(params: dict) -> tuple:
         prompts = PROMPTS.replace(scored=scored)
         sizes = [TrainingSettings(batch=6, micro_batch=size) for size in (1, 6)]
-        ours = [loss_and_gradient(MODEL, FORMAT, settings, params, prompts) for settings in sizes]
+        ours = [loss_and_gradient(MODEL, FORMAT, TASK.outcomes, settings, params, prompts) for settings in sizes]
         return ours, jax.value_and_grad(lambda p: jnp.where(scored, errors(p), 0.0).sum() / scored.sum())(params)
 
     ours, (expected, slope) = all_ways(PARAMS)

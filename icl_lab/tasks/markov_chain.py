@@ -1,0 +1,121 @@
+"""Markov chains whose transition probabilities must be learned in context."""
+
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Array, Float
+
+from icl_lab.prompts import Categorical, Prompts
+from icl_lab.tasks.base import Task, static, task_dataclass
+from icl_lab.tasks.sequential import sum_before
+
+
+@task_dataclass
+class MarkovChain(Task):
+    """A chain s_0, s_1, …: y_i = s_{i+1} ~ P[s_{i-m+1}, …, s_i], as a stream x_i = one-hot(s_i).
+
+    Example with 2 states, order 1 and P = [[.9, .1], [.5, .5]]:
+
+        s_0 = 0 → y_0 = 0        s_1 = 0 → y_1 = 1        s_2 = 1 → ? (0 or 1, equally likely)
+
+    A prompt of N examples is a chain of N + 2 states, the last one asked for. The first state is uniform, and so are
+    outcomes while fewer than `order` states are known.
+
+    Attributes:
+        states: number of states k.
+        order: number m of past states the next one depends on, 1 to 3.
+        rows: "dirichlet": every row of P ~ Dirichlet(α) by itself; "doubly_stochastic": circulant,
+            P[c, c'] = w[c' − c mod k] with w ~ Dirichlet(α), for k = 2 all doubly stochastic matrices: the stationary
+            distribution is uniform, so counting states tells nothing; "unigram": all rows the same.
+        concentration: α.
+
+    Source: Edelman et al. 2024, "The evolution of statistical induction heads"; pools after Park et al. 2024.
+    """
+
+    states: Annotated[int, Ge(2), Le(64)] = static(default=3)
+    order: Annotated[int, Ge(1), Le(3)] = static(default=1)
+    rows: Literal["dirichlet", "doubly_stochastic", "unigram"] = static(default="dirichlet")
+    concentration: Annotated[float, Gt(0)] = 1.0
+
+    @property
+    def contexts(self) -> int:
+        """Number k^m of contexts."""
+        return self.states**self.order
+
+    def draw_latent(self, key: Array) -> Float[Array, "context state"]:
+        """The transition matrix P; contexts count with the most recent state as the last digit."""
+        drawn = {"dirichlet": self.contexts, "doubly_stochastic": self.contexts // self.states, "unigram": 1}[self.rows]
+        weight = jax.random.dirichlet(key, self.concentration * jnp.ones(self.states), (drawn,))
+        if self.rows == "doubly_stochastic":
+            shift = (jnp.arange(self.states)[None] - jnp.arange(self.states)[:, None]) % self.states
+            return weight[:, shift].reshape(self.contexts, self.states)
+        return jnp.broadcast_to(weight, (self.contexts, self.states)) if self.rows == "unigram" else weight
+
+    def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position state"]:
+        """The first state, uniform; the others follow from the outcomes."""
+        first = jax.nn.one_hot(jax.random.randint(key, (), 0, self.states), self.states)
+        return jnp.zeros((self.positions, self.states)).at[0].set(first)
+
+    def feed(self, y: Array) -> Float[Array, "*batch state"]:
+        return jax.nn.one_hot(y, self.states)
+
+    def features(self, x: Array) -> Float[Array, "*batch position context"]:
+        """One-hot of the last `order` states; zero while fewer are known."""
+        context = x
+        for back in range(1, self.order):
+            earlier = jnp.roll(x, back, axis=-2) * (jnp.arange(x.shape[-2]) >= back)[:, None]
+            context = (earlier[..., :, None] * context[..., None, :]).reshape(*x.shape[:-1], -1)
+        return context
+
+    def outcome(self, latent: Array, x: Array) -> Categorical:
+        context = self.features(x)
+        logits = jnp.matmul(context, _log(latent), precision="highest")
+        return Categorical(jnp.where(context.sum(-1, keepdims=True) > 0, logits, -jnp.log(self.states)))
+
+    def draw_pairs(self, latent: Array, x: Array, key: Array) -> tuple[Array, Array]:
+        """One walk along the chain by the Gumbel trick, with the noise of `outcome(...).sample`: the same chain."""
+        noise = jax.random.gumbel(key, (self.positions, self.states))
+        logits = _log(latent)
+
+        def turn(carry: tuple[Array, Array], noise: Array) -> tuple[tuple[Array, Array], Array]:
+            context, known = carry
+            scores = jnp.where(known >= self.order, logits[context], 0.0)
+            state = jnp.argmax(scores + noise).astype(jnp.int32)
+            return ((context * self.states + state) % self.contexts, known + 1), state
+
+        first = jnp.argmax(x[0]).astype(jnp.int32)
+        _, y = jax.lax.scan(turn, (first, jnp.asarray(1)), noise)
+        return x.at[1:].set(self.feed(y[:-1])), y
+
+    def shift_latent(self, latent: Array) -> Array:
+        """Every row squared and normalised: chains twice as sure of their next state."""
+        return jax.nn.softmax(2 * _log(latent), axis=-1)
+
+    def population_predictive(self, prompts: Prompts) -> Categorical:
+        """The Dirichlet posterior predictive (C + α)/(n + kα) from counts of what followed the context so far.
+
+        Rows tied to one another share their counts: of shifts s' − s in a circulant chain, of states in a unigram one.
+        """
+        context, targets = self.features(prompts.x), jax.nn.one_hot(prompts.y, self.states)
+        known = context.sum(-1, keepdims=True) > 0
+        shift = (jnp.arange(self.states)[None] - jnp.arange(self.states)[:, None]) % self.states
+        roll = jax.nn.one_hot(shift, self.states)  # [state, next state, shift]
+        if self.rows == "doubly_stochastic":
+            blocks = context.reshape(*context.shape[:-1], -1, self.states).sum(-1)  # all but the most recent state
+            seen = jnp.einsum("bps,bpt,stw->bpw", prompts.x, targets, roll)
+            counts = sum_before(blocks[..., :, None] * seen[..., None, :] * known[..., None], axis=1)
+            counts = jnp.einsum("bpf,bpfw,bps,stw->bpt", blocks, counts, prompts.x, roll)
+        elif self.rows == "unigram":
+            counts = sum_before(targets * known, axis=1)
+        else:
+            counts = sum_before(context[..., :, None] * targets[..., None, :], axis=1)
+            counts = jnp.einsum("bpf,bpft->bpt", context, counts)
+        followed = jnp.where(known, counts, 0.0) + self.concentration
+        return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
+
+
+def _log(probability: Array) -> Array:
+    """Logarithm with a floor, so that 0 · log 0 is 0: draws of a small concentration may round to zero."""
+    return jnp.log(jnp.maximum(probability, 1e-30))

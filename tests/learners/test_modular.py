@@ -1,0 +1,115 @@
+"""Learners of modular rules against their definitions in pure Python, and elimination against the exact posterior."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from icl_lab.learners.modular import modular_elimination, ratio_rule
+from icl_lab.outcomes import FLOOR, Classes
+from icl_lab.prompts import Prompts
+from icl_lab.tasks.modular_rules import ModularRules
+
+
+def made(modulus, examples=6, noise=0.0, batch=24):
+    """A task, prompts drawn by numpy, half of them with numbers of which many are 0, and the numbers in them."""
+    rng = np.random.default_rng(modulus)
+    n = rng.integers(0, modulus, (batch, examples + 1, 2))
+    n[: batch // 2] *= rng.random((batch // 2, examples + 1, 2)) < 0.5
+    z = (n * rng.integers(0, modulus, (batch, 1, 2))).sum(-1) % modulus
+    z = np.where(rng.random(z.shape) < noise, rng.integers(0, modulus, z.shape), z)
+    x = np.eye(modulus, dtype=np.float32)[n].reshape(batch, examples + 1, -1)
+    prompts = Prompts(jnp.asarray(x), jnp.asarray(z, jnp.int32), None, scored=jnp.ones(z.shape, bool))
+    return ModularRules(modulus=modulus, examples=examples), prompts, n.tolist(), z.tolist()
+
+
+def probabilities(learner, task, prompts):
+    return np.exp(jax.jit(learner)(task, prompts).log_probs)
+
+
+def expected(modulus, n, z, answer):
+    """The shares that follow from answer(numbers, outcomes, query), a class or None."""
+    table = np.full((len(z), len(z[0]), modulus), 1 / modulus)
+    for b, i in np.ndindex(table.shape[:2]):
+        said = answer(n[b][:i], z[b][:i], n[b][i])
+        if said is not None:
+            table[b, i] = FLOOR
+            table[b, i, said] = 1.0
+    return table / table.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(("modulus", "noise"), [(2, 0.0), (3, 0.3), (4, 0.3), (6, 0.0), (7, 0.0), (7, 0.3)])
+def test_the_ratio_rule_looks_for_multiples(modulus, noise):
+    def answer(numbers, outcomes, query):
+        for (first, second), z in zip(reversed(numbers), reversed(outcomes), strict=True):
+            for c in range(modulus):
+                if [c * first % modulus, c * second % modulus] == query:
+                    return c * z % modulus
+        return None
+
+    task, prompts, n, z = made(modulus, noise=noise)
+    exact = expected(modulus, n, z, answer)
+    np.testing.assert_allclose(probabilities(ratio_rule, task, prompts), exact, atol=1e-5)
+    assert 0 < (exact.max(-1) > 0.9).mean() < 1
+
+
+@pytest.mark.parametrize("modulus", [2, 3, 5, 7])
+def test_elimination_is_the_exact_posterior_of_the_population(modulus):
+    """Once by a list of the rules that agree with the examples, once as the task has it."""
+    everything = list(itertools.product(range(modulus), repeat=2))
+
+    def answer(numbers, outcomes, query):
+        agreeing = [
+            (a, b)
+            for a, b in everything
+            if all((a * x + b * w) % modulus == z for (x, w), z in zip(numbers, outcomes, strict=True))
+        ]
+        said = [(a * query[0] + b * query[1]) % modulus for a, b in agreeing]
+        counts = {said.count(c) for c in range(modulus)}
+        assert counts in ({0, len(said)}, {len(said) // modulus})
+        return said[0] if len(set(said)) == 1 else None
+
+    task, prompts, n, z = made(modulus)
+    found = probabilities(modular_elimination, task, prompts)
+    np.testing.assert_allclose(found, expected(modulus, n, z, answer), atol=1e-5)
+    posterior = jax.jit(lambda task, prompts: task.population_predictive(prompts).mean_target())(task, prompts)
+    np.testing.assert_allclose(found, np.exp(Classes(modulus).from_mean(posterior).log_probs), atol=1e-5)
+    assert 0 < (found.max(-1) > 0.9).mean() < 1
+
+
+@pytest.mark.parametrize("modulus", [3, 7])
+def test_elimination_believes_the_first_examples_that_settle_the_rule(modulus):
+    """Contradictions are passed over: of noisy examples those count that are no combination of the ones before."""
+
+    def answer(numbers, outcomes, query):
+        span = {(0, 0): 0}
+        for (first, second), z in zip(numbers, outcomes, strict=True):
+            if (first, second) not in span:
+                span = {
+                    ((x + c * first) % modulus, (w + c * second) % modulus): (v + c * z) % modulus
+                    for (x, w), v in span.items()
+                    for c in range(modulus)
+                }
+        return span.get(tuple(query))
+
+    task, prompts, n, z = made(modulus, noise=0.5)
+    found = probabilities(modular_elimination, task, prompts)
+    np.testing.assert_allclose(found, expected(modulus, n, z, answer), atol=1e-5)
+    wrong = np.take_along_axis(found, np.asarray(z)[..., None], -1)[..., 0] < 0.01
+    assert wrong.mean() > 0.1
+
+
+def test_elimination_needs_a_prime():
+    task, prompts, *_ = made(6)
+    with pytest.raises(ValueError, match="modulus: 6 is not prime"):
+        modular_elimination(task, prompts)
+
+
+@pytest.mark.parametrize("learner", [ratio_rule, modular_elimination])
+def test_later_examples_and_the_outcome_itself_do_not_matter(learner):
+    task, prompts, *_ = made(5)
+    edited = prompts.replace(x=prompts.x[:, [0, 1, 2, 6, 5, 4, 3]], y=prompts.y.at[:, 2:].set(0))
+    first, second = (probabilities(learner, task, each)[:, :3] for each in (prompts, edited))
+    np.testing.assert_array_equal(first, second)
