@@ -12,11 +12,11 @@ from icl_lab.report.subject import PLANTED, Subject, Thresholds, mapping
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as the report sees it."""
+    """A finished run as the report sees it; planted learners are a group per family of tasks."""
 
     name: str
     subjects: list[Subject]
-    planted: Subject | None
+    planted: list[Subject]
     attributes: dict[str, Any]
     claims: list[dict[str, Any]] | None
     claims_note: str = ""
@@ -46,7 +46,7 @@ def load(path: Path) -> Run:
         raise ValueError(f"{file}: cannot be read as results ({str(error).splitlines()[0]})") from error
     thresholds = _thresholds(attributes)
     subjects = {name: Subject(name, data, thresholds) for name, data in datasets.items()}
-    planted = subjects.pop(PLANTED, None)
+    planted = [subjects.pop(name) for name in datasets if name == PLANTED or name.startswith(f"{PLANTED}_")]
     claims, note = _claims(file.parent / "claims.json")
     name = str(attributes.get("name") or file.resolve().parent.name)
     return Run(name, list(subjects.values()), planted, attributes, claims, note)

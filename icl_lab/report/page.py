@@ -49,7 +49,7 @@ def _page(run: Run, figures: Path) -> Iterator[str]:
     yield f"<p>{escape(_summary(run))}</p>"
     links = [("scoreboard", "Scoreboard"), ("claims", "Claims")]
     links += [(anchors[subject.name], subject.title) for subject in run.subjects]
-    links += [("planted", "Planted learners")] if run.planted is not None else []
+    links += [("planted", "Planted learners")] if run.planted else []
     links += [("glossary", "Glossary"), ("provenance", "Provenance")]
     yield "<nav>" + " ".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in links) + "</nav>"
     yield '<h2 id="scoreboard">Scoreboard</h2>'
@@ -58,9 +58,11 @@ def _page(run: Run, figures: Path) -> Iterator[str]:
     yield claims_table(run)
     for subject in run.subjects:
         yield from _section(subject, anchors[subject.name], figures)
-    if run.planted is not None:
+    if run.planted:
         yield '<h2 id="planted">Planted learners: is the judge to be trusted?</h2>'
-        yield _figure(figures, "planted", lambda: planted.draw(run.planted), planted.READING)
+    for subject in run.planted:
+        yield f"<h3>{escape(subject.family or subject.title)}</h3>"
+        yield _figure(figures, _slug(subject.name), lambda s=subject: planted.draw(s), planted.READING)
     yield '<h2 id="glossary">Glossary</h2>'
     yield _glossary(run.subjects[0].thresholds if run.subjects else Thresholds())
     yield '<h2 id="provenance">Provenance</h2>'

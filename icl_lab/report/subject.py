@@ -57,6 +57,11 @@ class Subject:
     def title(self) -> str:
         return self.text("title") or self.name.replace("_", " ")
 
+    @property
+    def family(self) -> str:
+        """The kind of task, such as "markov chain"; "" where it is not stored."""
+        return self.text("family")
+
     def text(self, attribute: str) -> str:
         """A string attribute of the group, "" where it is missing."""
         return str(self.data.attrs.get(attribute, "") or "").strip()

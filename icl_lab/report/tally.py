@@ -76,12 +76,23 @@ class Block:
 
 
 def blocks(run: Run) -> list[Block]:
-    """The scoreboard: per subject its trained conditions, regime by regime, then one summary row per null."""
+    """The scoreboard: per subject its trained conditions, regime by regime, then one summary row per null.
+
+    Subjects of one family of tasks follow one another.
+    """
     found = []
-    for subject in run.subjects:
+    families = list(dict.fromkeys(subject.family for subject in run.subjects))
+    for subject in sorted(run.subjects, key=lambda subject: families.index(subject.family)):
         found += [block(subject, condition) for condition in subject.trained]
         found += [block(subject, condition, summary=True) for condition in subject.nulls]
     return found
+
+
+def begins_family(found: list[Block], index: int) -> bool:
+    """Whether a heading with the family's name belongs above this block: the first of its family, if there are two."""
+    family = found[index].subject.family
+    several = len({entry.subject.family for entry in found}) > 1
+    return several and bool(family) and (index == 0 or found[index - 1].subject.family != family)
 
 
 def block(subject: Subject, condition: Condition, summary: bool = False) -> Block:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icl_lab.report.data import load
-from icl_lab.report.tally import Block, Tally, blocks
+from icl_lab.report.tally import Block, Tally, begins_family, blocks
 from icl_lab.report.vocabulary import (
     COINCIDES,
     HYPOTHESES,
@@ -51,7 +51,10 @@ def scoreboard_table(path: Path) -> Table:
         table.add_column(f"{name}\n{SHORT[name]}", justify="right", no_wrap=True, max_width=10)
     table.add_column("nearest\nreference", max_width=17, overflow="fold")
     table.add_column("left", justify="right", no_wrap=True, max_width=6)
-    for entry in blocks(run):
+    found = blocks(run)
+    for index, entry in enumerate(found):
+        if begins_family(found, index):
+            table.add_row(Text(entry.subject.family.upper(), style="bold dim"))
         _add(table, entry)
     table.caption = (
         "k of n members say yes: supported, same: coincides with a simpler one, no: refuted, open: undecided;\n"

@@ -75,7 +75,7 @@ class RunConfig(Section):
         for key in subjects if isinstance(subjects, dict) else ():
             if not (isinstance(key, str) and _SUBJECT_NAME.fullmatch(key)):
                 raise FieldError(("subjects", key), "the name should be a letter, then letters, digits and _ only")
-            if key == PLANTED:
+            if key == PLANTED or key.startswith(f"{PLANTED}_"):
                 raise FieldError(("subjects", key), "the name is taken by the planted learners; choose another")
         return given
 

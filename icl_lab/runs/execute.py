@@ -3,6 +3,7 @@
 import datetime
 import json
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -110,15 +111,28 @@ def judge_subjects(
 
         groups[name] = _described(analyse([*judged, untrained], answered, config.bootstrap, progress=tell), subject)
     if config.planted:
-        bank = max(banks.values(), key=lambda bank: len(bank.references))
-        planted = planted_learners(bank)
-        everywhere = np.ones(bank.prompts.positions, bool)
-        dataset = analyse(planted, everywhere, 0, probes=False, progress=lambda line: say(f"planted: {line}"))
-        verdicts = [json.loads(text) for text in dataset["verdict"].values]
-        right = [recognised(learner.coordinates["expected"], v) for learner, v in zip(planted, verdicts, strict=True)]
-        dataset["right"] = ("member", np.array(right, float))
-        groups[PLANTED] = dataset.assign_attrs(title="planted learners", task=describe_task(bank.task))
+        for family in dict.fromkeys(family_of(bank.task) for bank in banks.values()):
+            # Of several tasks the one to which most references apply: one with a pool.
+            own = [bank for bank in banks.values() if family_of(bank.task) == family]
+            bank = max(own, key=lambda bank: len(bank.references))
+            groups[f"{PLANTED}_{family.replace(' ', '_')}"] = _planted(bank, family, say)
     return groups
+
+
+def _planted(bank: Bank, family: str, say: Say) -> "xarray.Dataset":
+    """The references of a bank, judged as subjects."""
+    planted = planted_learners(bank)
+    everywhere = np.asarray(bank.prompts.scored).any(0)
+    dataset = analyse(planted, everywhere, 0, probes=False, progress=lambda line: say(f"planted, {family}: {line}"))
+    verdicts = [json.loads(text) for text in dataset["verdict"].values]
+    right = [recognised(learner.coordinates["expected"], v) for learner, v in zip(planted, verdicts, strict=True)]
+    dataset["right"] = ("member", np.array(right, float))
+    return dataset.assign_attrs(title=f"planted learners, {family}", task=describe_task(bank.task), family=family)
+
+
+def family_of(task: Task) -> str:
+    """The class of a task in words: "linear regression"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(task).__name__).lower()
 
 
 def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Dataset":
@@ -140,6 +154,7 @@ def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Da
         description=subject.subject.description,
         model=model,
         task=describe_task(subject.members[0].member.task),
+        family=family_of(subject.members[0].member.task),
         training=f"{training.steps} steps of {training.batch} prompts, {training.optimiser}",
         unit_of_loss=subject.members[0].member.task.outcomes.loss,
         token_labels=token_labels(subject.format, dataset.sizes["position"]),
@@ -154,41 +169,45 @@ def describe_task(task: Task) -> str:
     return f"{type(task).__name__}: {fields}, " + ("population prior" if size is None else f"pool of {int(size)} tasks")
 
 
+def is_planted(group: str) -> bool:
+    """Whether a group of the results holds planted learners."""
+    return group == PLANTED or group.startswith(f"{PLANTED}_")
+
+
 def general_claims(groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
     """What every run must show: planted learners are recognised, and nulls are not explained."""
     claims = []
-    if PLANTED in groups:
-        right = groups[PLANTED]["right"].values
-        expected = groups[PLANTED]["expected"].values
-        known, unknown = right[expected != ""], right[expected == ""]
-        claims.append(
+    for name, dataset in groups.items():
+        if not is_planted(name):
+            continue
+        family, expected = dataset.attrs["family"], dataset["expected"].values
+        known, unknown = dataset["right"].values[expected != ""], dataset["right"].values[expected == ""]
+        claims += [
             Claim(
-                id="planted.recognised",
-                statement="planted references, at parameters between grid points, are recognised",
+                id=f"{name}.recognised",
+                statement=f"{family}: planted references, at parameters between grid points, are recognised",
                 source="this lab's own control",
                 expected=f"at least {PLANTED_RECOGNISED:.0%}",
                 tolerance=None,
                 measured=float(known.mean()),
                 holds=bool(known.mean() >= PLANTED_RECOGNISED),
                 gate="order",
-            )
-        )
-        claims.append(
+            ),
             Claim(
-                id="planted.decoys",
-                statement="learners that belong to no hypothesis support none (Lasso, label mean, label median, …)",
+                id=f"{name}.decoys",
+                statement=f"{family}: learners that belong to no hypothesis support none (label mean, label median, …)",
                 source="this lab's own control",
                 expected=f"{len(unknown)} of {len(unknown)}",
                 tolerance=None,
                 measured=f"{int(unknown.sum())} of {len(unknown)}",
                 holds=bool(unknown.all()),
                 gate="order",
-            )
-        )
+            ),
+        ]
     nulls = [
         bool(json.loads(text)["supported"])
         for name, dataset in groups.items()
-        if name != PLANTED
+        if not is_planted(name)
         for kind, text in zip(dataset["kind"].values, dataset["verdict"].values, strict=True)
         if kind != "trained"
     ]

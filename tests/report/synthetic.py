@@ -164,6 +164,7 @@ def subject(
             "description": f"{layers} layer(s) of {heads} head(s), trained on linear regression in 5 dimensions.",
             "model": f"{layers} layer(s), {heads} head(s), width 32",
             "task": "linear regression, dimension 5, noise 0.5",
+            "family": "linear regression",
             "unit_of_loss": "squared error",
             "token_labels": json.dumps(tokens),
             "parameter_names": json.dumps({"gd_1": ["step size"], "ridge": ["lambda", "scale"]}),
@@ -197,7 +198,7 @@ def planted() -> xr.Dataset:
             "hypothesis_of": ("reference", GROUPS),
             "title": ("reference", [item[2] for item in REFERENCES]),
         },
-        attrs={"title": "planted learners"},
+        attrs={"title": "planted learners, linear regression", "family": "linear regression"},
     )
 
 
@@ -214,7 +215,7 @@ def groups() -> dict[str, xr.Dataset]:
     return {
         "linear_attention": subject("one-layer linear attention", linear, 11, False, 1, 1, paired, 0),
         "softmax": subject("two-layer softmax transformer", softmax, 9, True, 2, 4, interleaved, 1),
-        "planted": planted(),
+        "planted_linear_regression": planted(),
     }
 
 

@@ -23,7 +23,7 @@ SUBJECTS = ["linear_attention", "softmax"]
 
 def drawings(run: Run) -> dict[str, Drawing | LeftOut]:
     with styled():
-        found = {"scoreboard": scoreboard.draw(run), "planted": planted.draw(run.planted)}
+        found = {"scoreboard": scoreboard.draw(run), "planted": planted.draw(next(iter(run.planted), None))}
         for subject in run.subjects:
             found |= {f"{subject.name} {name}": entry.draw(subject) for name, entry in SUBJECT_FIGURES.items()}
     return found
@@ -146,7 +146,7 @@ def test_figure_without_data_is_left_out_with_a_reason(run: Run, name: str, how:
 @pytest.mark.parametrize("variable", sorted(synthetic.groups()["linear_attention"].data_vars))
 def test_no_single_variable_is_needed_by_all(run: Run, variable: str) -> None:
     data = run.subjects[0].data.drop_vars(variable)
-    bare = Run("bare", [Subject("bare", data)], None, {}, None)
+    bare = Run("bare", [Subject("bare", data)], [], {}, None)
     found = drawings(bare)
     drawn = [drawing for drawing in found.values() if isinstance(drawing, Drawing)]
     assert len(drawn) >= 5
@@ -154,7 +154,7 @@ def test_no_single_variable_is_needed_by_all(run: Run, variable: str) -> None:
 
 
 def test_an_empty_group_draws_nothing_and_does_not_fail() -> None:
-    found = drawings(Run("empty", [Subject("empty", xr.Dataset())], None, {}, None))
+    found = drawings(Run("empty", [Subject("empty", xr.Dataset())], [], {}, None))
     assert all(isinstance(drawing, LeftOut) for drawing in found.values())
 
 
@@ -166,7 +166,7 @@ def test_many_conditions_and_long_names_stay_legible(pools: int, read_all: bool)
     long = "a subject whose title is much longer than anyone would wish for, with sixteen layers and sixteen heads"
     data = synthetic.subject(long, places, 21, read_all, 3, 8, tokens, pools)
     data = data.assign_coords(title=("reference", [f"{t}, with a long qualification" for t in data["title"].values]))
-    found = drawings(Run("many", [Subject("many", data)], None, {}, None))
+    found = drawings(Run("many", [Subject("many", data)], [], {}, None))
     for name, drawing in found.items():
         if name != "planted":
             assert isinstance(drawing, Drawing)

@@ -11,12 +11,12 @@ import synthetic
 from rich.console import Console
 
 from icl_lab.report import scoreboard_table
-from icl_lab.report.data import Run
+from icl_lab.report.data import Run, load
 from icl_lab.report.figures.planted import controls
 from icl_lab.report.ratios import nearest_index, ratios
 from icl_lab.report.sentences import verdict_sentence
 from icl_lab.report.subject import Subject
-from icl_lab.report.tally import block
+from icl_lab.report.tally import begins_family, block, blocks
 from icl_lab.report.vocabulary import listing, number
 
 
@@ -73,12 +73,12 @@ def test_conditions_differ_in_more_than_the_seed(run: Run) -> None:
 
 
 def test_planted_outcomes(run: Run) -> None:
-    assert run.planted is not None
-    found = {control.name: control for control in controls(run.planted)}
+    (planted,) = run.planted
+    found = {control.name: control for control in controls(planted)}
     assert found["one GD step"].right
     assert found["Lasso"].right
     assert not found["label average"].right
-    bare = Subject("planted", run.planted.data.drop_vars("expected"))
+    bare = Subject("planted", planted.data.drop_vars("expected"))
     assert [control.right for control in controls(bare)] == [control.right for control in found.values()]
 
 
@@ -109,3 +109,15 @@ def test_numbers_are_short(value: float, expected: str) -> None:
 
 def test_listing() -> None:
     assert [listing(list(items)) for items in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_families_have_headings_and_stay_together(tmp_path: Path) -> None:
+    groups = synthetic.groups()
+    one, other = groups["linear_attention"], groups["softmax"].assign_attrs(family="markov chain")
+    synthetic.write(tmp_path, {"a": one, "b": other, "c": one})
+    found = blocks(load(tmp_path))
+    begins = [entry.subject.name for index, entry in enumerate(found) if begins_family(found, index)]
+    assert begins == ["a", "b"]
+    assert [entry.subject.name for entry in found if entry.condition in entry.subject.trained] == ["a", "c", "b", "b"]
+    text = "\n".join(printed(tmp_path / "results.nc", 110))
+    assert text.index("LINEAR REGRESSION") < text.index("MARKOV CHAIN")

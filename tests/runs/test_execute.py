@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 from icl_lab.runs.claims import read_claims
-from icl_lab.runs.config import PLANTED, parse_config
+from icl_lab.runs.config import parse_config
 from icl_lab.runs.execute import execute, expected_claims, general_claims
 from icl_lab.runs.planted import recognised
 from icl_lab.runs.results import read_results
@@ -119,9 +119,17 @@ def test_nulls_and_planted_learners_fail_their_claims_when_they_should():
     planted = xarray.Dataset({"right": ("member", [1.0, 0.0, 1.0])}).assign_coords(
         expected=("member", ["H1", "H2", ""])
     )
-    claims = {claim.id: claim for claim in general_claims({PLANTED: planted})}
-    assert not claims["planted.recognised"].holds
-    assert claims["planted.decoys"].holds
+    chains = planted.assign(right=("member", [1.0, 1.0, 0.0])).assign_attrs(family="markov chain")
+    groups = {"planted_a": planted.assign_attrs(family="a"), "planted_markov_chain": chains}
+    claims = {claim.id: claim for claim in general_claims(groups)}
+    holds = {name: claim.holds for name, claim in claims.items()}
+    assert holds == {
+        "planted_a.recognised": False,
+        "planted_a.decoys": True,
+        "planted_markov_chain.recognised": True,
+        "planted_markov_chain.decoys": False,
+        "nulls": True,
+    }
 
 
 def test_recognised():

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from icl_lab.report.data import Run
 from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put, wrap
 from icl_lab.report.sentences import headline
-from icl_lab.report.tally import Block, Cell, Tally, blocks
+from icl_lab.report.tally import Block, Cell, Tally, begins_family, blocks
 from icl_lab.report.vocabulary import (
     COINCIDES,
     COLOURS,
@@ -30,10 +30,10 @@ READING = (
     "on one set of prompts: the median over members, with the range over members and their 95% intervals over "
     "prompts in brackets. Small is near; tinted cells are within the near ratio of the nearest hypothesis on "
     "those prompts. The mark and 'k of n' above them is the verdict, which needs nearness on all sets of prompts "
-    "at once. The remainder is the distance left to the nearest reference, in percent of the distance of always "
-    "answering zero."
+    "at once. The remainder is the distance left to the nearest reference, in percent of the distance of the answer "
+    "that knows nothing: zero, or equal shares."
 )
-LEFT, COLUMN, HEADER, ROW = 1.42, 1.2, 0.42, 0.34  # inches
+LEFT, COLUMN, HEADER, ROW, FAMILY = 1.42, 1.2, 0.42, 0.34, 0.34  # inches
 NEAREST = LEFT + 5 * COLUMN + 0.08
 REMAINDER = WIDTH - 0.15
 
@@ -43,7 +43,8 @@ def draw(run: Run) -> Drawing | LeftOut:
     found = [entry for entry in blocks(run) if entry.rows or any(entry.tallies.values())]
     if not found:
         return LeftOut("no subject has hypothesis distances or verdicts")
-    body = 0.62 + sum(_height(entry) for entry in found) + 0.3
+    begins = [begins_family(found, index) for index in range(len(found))]
+    body = 0.62 + FAMILY * sum(begins) + sum(_height(entry) for entry in found) + 0.3
     takeaway = headline(found)
     figure, top = canvas(takeaway, body)
     for index, (name, title) in enumerate(HYPOTHESES.items()):
@@ -55,7 +56,10 @@ def draw(run: Run) -> Drawing | LeftOut:
     put(figure, NEAREST, top + 0.3, "nearest reference", size=8, color=MUTED, va="center")
     put(figure, REMAINDER, top + 0.3, "remainder", size=8, color=MUTED, va="center", ha="right")
     y = top + 0.6
-    for entry in found:
+    for entry, begin in zip(found, begins, strict=True):
+        if begin:
+            put(figure, 0.12, y + 0.18, entry.subject.family, size=11, weight="bold", color=MUTED, va="center")
+            y += FAMILY
         _draw_block(figure, entry, y)
         y += _height(entry)
     note = "nats, median [range over members, 95% intervals]; tinted: near (where explained at all); "
