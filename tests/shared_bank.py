@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from icl_lab.hypotheses.bank import Bank, build_bank
-from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, Pool, Task
+from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, ModularRules, Pool, Task
 
 TASKS: dict[str, Task] = {
     "linear": LinearRegression(dimension=5, examples=12, noise=0.5, prior=Pool(32)),
     "chain": MarkovChain(states=3, examples=23, prior=Pool(8)),
     "boolean": BooleanRules(bits=4, examples=15, noise=0.05),
+    "modular": ModularRules(modulus=5, examples=11, noise=0.05, prior=Pool(12)),
 }
-PROMPTS = {"linear": 192, "chain": 128, "boolean": 128}
+PROMPTS = {"linear": 192, "chain": 128, "boolean": 128, "modular": 96}
 
 
 @pytest.fixture(scope="session", params=TASKS)

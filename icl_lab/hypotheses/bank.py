@@ -177,16 +177,16 @@ def _unit(task: Task, prompts: Prompts) -> Array:
 def draw_prompts(task: Task, seed: int, prompts: int, calibration: int) -> tuple[Prompts, dict[str, slice]]:
     """Calibration prompts (half training prior, half fresh) and `prompts` of every regime, in one batch.
 
-    Regimes: in_distribution (training prior), fresh_tasks (latents from the population; the same distribution, and left
-    out, when that is the training prior), shifted (population latents, `task.shift_inputs`, `task.shift_latent`).
+    Regimes: in_distribution (training prior), fresh_tasks (latents not in the pool, `task.unseen`; left out where there
+    is no pool), shifted (such latents too, `task.shift_inputs`, `task.shift_latent`).
     """
     half = calibration // 2
     # Batches of one size: compiling a sampler costs more than drawing prompts that are not used.
     count = prompts + calibration - half
     keys = jax.random.split(stream(seed, "bank"), 3)
     own = _sample(task, keys[0], count, jnp.asarray(False))
-    fresh = _sample(task.fresh(), keys[1], count, jnp.asarray(False))
-    shifted = _sample(task.fresh(), keys[2], count, jnp.asarray(True))
+    fresh = _sample(task.unseen(), keys[1], count, jnp.asarray(False))
+    shifted = _sample(task.unseen(), keys[2], count, jnp.asarray(True))
     sets = {"in_distribution": own} | ({"fresh_tasks": fresh} if has_pool(task) else {}) | {"shifted": shifted}
     pieces = [(own, slice(0, half)), (fresh, slice(0, calibration - half))]
     slices = {CALIBRATION: slice(0, calibration)}

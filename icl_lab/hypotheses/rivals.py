@@ -3,7 +3,26 @@
 from icl_lab.learners.counts import suffix_counts
 from icl_lab.learners.decoys import label_mean, lasso, previous_label
 from icl_lab.learners.gradient import newton_schulz, newton_with_link
+from icl_lab.learners.modular import modular_elimination, ratio_rule
+from icl_lab.learners.parity import gf2_elimination
 from icl_lab.learners.reference import Reference, geometric, has_classes, has_real_outcomes, is_stream
+from icl_lab.tasks import BooleanRules, ModularRules, Task
+
+
+def is_modular(task: Task) -> bool:
+    """Whether rules are linear modulo p."""
+    return isinstance(task, ModularRules)
+
+
+def has_prime(task: Task) -> bool:
+    """The same with p prime, so that elimination can divide."""
+    return isinstance(task, ModularRules) and all(task.modulus % divisor for divisor in range(2, task.modulus))
+
+
+def is_parity(task: Task) -> bool:
+    """Whether rules are parities of bits."""
+    return isinstance(task, BooleanRules) and task.rules == "parity"
+
 
 RIVALS = (
     *(
@@ -25,6 +44,8 @@ RIVALS = (
         grid=lambda s: {"damping": geometric(0.01, 3, 8)},
         applies=has_classes,
     ),
+    Reference("gf2_elimination", "elimination over GF(2)", gf2_elimination, applies=is_parity, lapses=True),
+    Reference("modular_elimination", "elimination modulo p", modular_elimination, applies=has_prime, lapses=True),
 )
 
 DECOYS = (
@@ -50,4 +71,5 @@ DECOYS = (
         grid=lambda s: {"concentration": geometric(0.05, 10, 8)},
         applies=is_stream,
     ),
+    Reference("ratio_rule", "multiple of an example", ratio_rule, applies=is_modular, lapses=True),
 )

@@ -4,12 +4,14 @@ from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
 from icl_lab.tasks.boolean_rules import BooleanRules
 from icl_lab.tasks.linear_regression import LinearRegression
 from icl_lab.tasks.markov_chain import MarkovChain
+from icl_lab.tasks.modular_rules import ModularRules
 from icl_lab.tasks.pool import PoolPosterior, pool_posterior
 
 TASKS: dict[str, type[Task]] = {
     "linear_regression": LinearRegression,
     "markov_chain": MarkovChain,
     "boolean_rules": BooleanRules,
+    "modular_rules": ModularRules,
 }
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "BooleanRules",
     "LinearRegression",
     "MarkovChain",
+    "ModularRules",
     "Pool",
     "PoolPosterior",
     "Population",

@@ -189,6 +189,13 @@ class Task(ABC):
         """The same task with latents drawn from the population."""
         return self.replace(prior=Population())
 
+    def unseen(self: AnyTask) -> AnyTask:
+        """The same task with latents that its pool does not hold. Default: drawn from the population.
+
+        Those are other ones where latents are continuous; a small population has to leave its pool out by itself.
+        """
+        return self.fresh()
+
     def draw_prior_latent(self, key: Array) -> Any:
         """One latent from the prior: the population, or a uniformly chosen pool member."""
         if isinstance(self.prior, Population):

@@ -64,16 +64,9 @@ class ModularRules(Task):
         return self.latent_at(order[(self.skip + index) % self.support])
 
     def unseen(self) -> "ModularRules":
-        """The same task with the rules that its pool leaves out as a pool of their own.
-
-        Raises:
-            TypeError: the prior is no pool.
-            ValueError: the pool leaves out none. A traced size is not checked.
-        """
-        if not isinstance(self.prior, Pool):
-            raise TypeError(f"prior: {type(self.prior).__name__} leaves out no rules; give Pool(size)")
-        if isinstance(self.prior.size, int) and self.prior.size >= self.support:
-            raise ValueError(f"prior: a pool of {self.prior.size} leaves out none of {self.support} rules; use fewer")
+        """The same task with the rules that its pool leaves out as a pool of their own; all of them if it has none."""
+        if not isinstance(self.prior, Pool) or (isinstance(self.prior.size, int) and self.prior.size >= self.support):
+            return self.fresh()
         rest = Pool(self.support - self.prior.size, self.prior.seed)
         return self.replace(prior=rest, skip=self.skip + self.prior.size)
 

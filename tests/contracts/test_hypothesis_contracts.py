@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from contracts.waves import Waves
 from planting import planted, unlisted
-from shared_bank import TASKS
 
 from icl_lab.hypotheses import DECOYS, HYPOTHESES, REFERENCES, RIVALS
 from icl_lab.hypotheses.bank import Bank, build_bank
@@ -115,9 +114,3 @@ def test_a_user_written_task_is_judged():
 def test_without_a_pool_pool_references_do_not_apply(each_bank):
     alone = {name for name in each_bank.references if not REFERENCES[name][1].applies(each_bank.task.fresh())}
     assert alone == ({"pool_bayes", "pool_map"} if isinstance(each_bank.task.prior, Pool) else set())
-
-
-def test_every_reference_applies_to_some_family():
-    """So that every one of them is planted somewhere above."""
-    for name, (_, reference) in REFERENCES.items():
-        assert any(reference.applies(task) for task in TASKS.values()), name

@@ -10,7 +10,7 @@ from contracts.waves import Waves
 
 from icl_lab import tasks
 from icl_lab.prompts import Prompts
-from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, Pool, Task, pool_posterior
+from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, ModularRules, Pool, Task, pool_posterior
 
 MATRIX = np.array([[1.0, 0.4, 0.0], [0.4, 0.6, 0.1], [0.0, 0.1, 2.0]], np.float32)
 POOL = Pool(70, seed=3)  # not a multiple of the chunk of the streamed posterior
@@ -37,6 +37,8 @@ TASKS: dict[str, Task] = {
     "conjunctions, balanced": BooleanRules(bits=4, examples=6, inputs="balanced", noise=0.1),
     "conjunctions, pool": BooleanRules(bits=4, examples=6, prior=POOL),
     "parities": BooleanRules(bits=5, examples=6, rules="parity", sparsity=3),
+    "modular rules": ModularRules(modulus=5, examples=6, noise=0.1),
+    "modular rules, pool": ModularRules(modulus=11, examples=6, prior=POOL),
     "user-written": Waves(examples=6),
     "user-written, pool": Waves(examples=6, prior=POOL),
 }

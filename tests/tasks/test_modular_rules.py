@@ -176,10 +176,11 @@ def test_impossible_splits_say_so():
         ModularRules(modulus=5, inputs="held_out").pairs()
     with pytest.raises(ValueError, match=r"held_out: 0\.99 of 9 pairs leaves none for training inputs"):
         ModularRules(modulus=3, held_out=0.99, inputs="training").pairs()
-    with pytest.raises(ValueError, match="prior: a pool of 9 leaves out none of 9 rules"):
-        ModularRules(modulus=3, prior=Pool(9)).unseen()
-    with pytest.raises(TypeError, match="prior: Population leaves out no rules"):
-        ModularRules().unseen()
+
+
+def test_where_no_rule_is_left_out_unseen_ones_are_all():
+    assert ModularRules(modulus=3, prior=Pool(9)).unseen() == ModularRules(modulus=3)
+    assert ModularRules().unseen() == ModularRules()
 
 
 def test_shifted_pairs_are_equal_numbers():
