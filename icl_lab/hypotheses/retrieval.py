@@ -2,8 +2,16 @@
 
 from icl_lab.hypotheses.base import Hypothesis
 from icl_lab.learners.bayes import pool_map, population_map
+from icl_lab.learners.classes import class_lookup, in_context_match
 from icl_lab.learners.neighbours import longest_match, nearest_neighbours
 from icl_lab.learners.reference import Reference, has_pool, has_support, is_stream
+from icl_lab.tasks import LabelMapping, Task
+
+
+def has_label_maps(task: Task) -> bool:
+    """Whether items have classes whose labels can be stored."""
+    return isinstance(task, LabelMapping)
+
 
 RETRIEVAL = Hypothesis(
     key="H4",
@@ -22,6 +30,8 @@ RETRIEVAL = Hypothesis(
             settings=(("neighbours", 3),),
             lapses=True,
         ),
+        Reference("class_lookup", "label from the weights", class_lookup, applies=has_label_maps, lapses=True),
+        Reference("in_context_match", "label of the same class", in_context_match, applies=has_label_maps, lapses=True),
         Reference("longest_match", "longest suffix match", longest_match, applies=is_stream, lapses=True),
     ),
 )

@@ -72,7 +72,7 @@ def has_pool(task: Task) -> bool:
 
 def has_population_predictive(task: Task) -> bool:
     """Whether the task knows its population predictive, in closed form or by enumeration."""
-    return type(task).population_predictive is not Task.population_predictive or bool(task.support)
+    return jax.eval_shape(lambda: task.population_predictive(task.sample(jax.random.key(0), 1))) is not None
 
 
 def has_support(task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
 from icl_lab.tasks.boolean_rules import BooleanRules
+from icl_lab.tasks.label_mapping import LabelMapping
 from icl_lab.tasks.linear_regression import LinearRegression
 from icl_lab.tasks.markov_chain import MarkovChain
 from icl_lab.tasks.modular_rules import ModularRules
@@ -11,12 +12,14 @@ TASKS: dict[str, type[Task]] = {
     "linear_regression": LinearRegression,
     "markov_chain": MarkovChain,
     "boolean_rules": BooleanRules,
+    "label_mapping": LabelMapping,
     "modular_rules": ModularRules,
 }
 
 __all__ = [
     "TASKS",
     "BooleanRules",
+    "LabelMapping",
     "LinearRegression",
     "MarkovChain",
     "ModularRules",

@@ -20,8 +20,8 @@ class MarkovChain(Task):
 
         s_0 = 0 → y_0 = 0        s_1 = 0 → y_1 = 1        s_2 = 1 → ? (0 or 1, equally likely)
 
-    A prompt of N examples is a chain of N + 2 states, the last one asked for. The first state is uniform, and so are
-    outcomes while fewer than `order` states are known.
+    A prompt of N examples is a chain of N + 2 states, the last one asked for. Outcomes are uniform while fewer than
+    `order` states are known.
 
     Attributes:
         states: number of states k.
@@ -30,6 +30,9 @@ class MarkovChain(Task):
             P[c, c'] = w[c' − c mod k] with w ~ Dirichlet(α), for k = 2 all doubly stochastic matrices: the stationary
             distribution is uniform, so counting states tells nothing; "unigram": all rows the same.
         concentration: α.
+        initial: the first state is "uniform", or drawn from the chain's "stationary" distribution, of order 1 only. It
+            is then evidence about P, which `input_log_prob` counts. The posterior over Dirichlet rows has no closed
+            form there.
 
     Source: Edelman et al. 2024, "The evolution of statistical induction heads"; pools after Park et al. 2024.
     """
@@ -38,6 +41,7 @@ class MarkovChain(Task):
     order: Annotated[int, Ge(1), Le(3)] = static(default=1)
     rows: Literal["dirichlet", "doubly_stochastic", "unigram"] = static(default="dirichlet")
     concentration: Annotated[float, Gt(0)] = 1.0
+    initial: Literal["uniform", "stationary"] = static(default="uniform")
 
     @property
     def contexts(self) -> int:
@@ -54,9 +58,28 @@ class MarkovChain(Task):
         return jnp.broadcast_to(weight, (self.contexts, self.states)) if self.rows == "unigram" else weight
 
     def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position state"]:
-        """The first state, uniform; the others follow from the outcomes."""
-        first = jax.nn.one_hot(jax.random.randint(key, (), 0, self.states), self.states)
-        return jnp.zeros((self.positions, self.states)).at[0].set(first)
+        """The first state; the others follow from the outcomes."""
+        if self.initial == "stationary":
+            first = jax.random.categorical(key, _log(self.stationary(latent)))
+        else:
+            first = jax.random.randint(key, (), 0, self.states)
+        return jnp.zeros((self.positions, self.states)).at[0].set(self.feed(first))
+
+    def stationary(self, latent: Array) -> Float[Array, " state"]:
+        """π = πP of a chain of order 1.
+
+        Raises:
+            ValueError: chains of higher order.
+        """
+        if self.order > 1:
+            raise ValueError(f"initial: 'stationary' is for chains of order 1, not {self.order}; use 'uniform'")
+        return jnp.linalg.solve(jnp.eye(self.states) - latent.T + 1.0, jnp.ones(self.states))
+
+    def input_log_prob(self, latent: Array, x: Array, y: Array) -> Array:
+        """log π of the first state where it is stationary; the others follow from outcomes."""
+        if self.initial == "uniform":
+            return super().input_log_prob(latent, x, y)
+        return jnp.zeros(x.shape[:-1]).at[0].set((x[0] * _log(self.stationary(latent))).sum())
 
     def feed(self, y: Array) -> Float[Array, "*batch state"]:
         return jax.nn.one_hot(y, self.states)
@@ -93,11 +116,14 @@ class MarkovChain(Task):
         """Every row squared and normalised: chains twice as sure of their next state."""
         return jax.nn.softmax(2 * _log(latent), axis=-1)
 
-    def population_predictive(self, prompts: Prompts) -> Categorical:
+    def population_predictive(self, prompts: Prompts) -> Categorical | None:
         """The Dirichlet posterior predictive (C + α)/(n + kα) from counts of what followed the context so far.
 
-        Rows tied to one another share their counts: of shifts s' − s in a circulant chain, of states in a unigram one.
+        Rows tied to one another share their counts: of shifts s' − s in a circulant chain, of states in a unigram one,
+        where a stationary first state counts too. None for free rows and a stationary first state.
         """
+        if self.initial == "stationary" and self.rows == "dirichlet":
+            return None
         context, targets = self.features(prompts.x), jax.nn.one_hot(prompts.y, self.states)
         known = context.sum(-1, keepdims=True) > 0
         shift = (jnp.arange(self.states)[None] - jnp.arange(self.states)[:, None]) % self.states
@@ -109,6 +135,8 @@ class MarkovChain(Task):
             counts = jnp.einsum("bpf,bpfw,bps,stw->bpt", blocks, counts, prompts.x, roll)
         elif self.rows == "unigram":
             counts = sum_before(targets * known, axis=1)
+            if self.initial == "stationary":
+                counts = counts + prompts.x[:, :1]
         else:
             counts = sum_before(context[..., :, None] * targets[..., None, :], axis=1)
             counts = jnp.einsum("bpf,bpft->bpt", context, counts)

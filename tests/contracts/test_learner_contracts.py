@@ -21,7 +21,7 @@ from icl_lab.learners import TransformerLearner
 from icl_lab.learners.reference import ReferenceLearner, Scales
 from icl_lab.models import Model, TransformerConfig, one_step_gd
 from icl_lab.prompts import Prompts
-from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, ModularRules, Pool, Task
+from icl_lab.tasks import BooleanRules, LabelMapping, LinearRegression, MarkovChain, ModularRules, Pool, Task
 
 EDITED = 4  # this and later positions are changed in the edited prompts
 BATCH = 3
@@ -35,6 +35,7 @@ CASES: dict[str, Task] = {
 MORE: dict[str, Task] = {
     "parity": BooleanRules(bits=4, examples=12, rules="parity"),
     "modular": ModularRules(modulus=5, examples=12, noise=0.1),
+    "labelled items": LabelMapping(classes=16, labels=3, dimension=8, examples=12, burstiness=2, fixed=0.7),
 }
 EVERY = CASES | MORE
 REFERENCE_ROWS = [

@@ -10,7 +10,16 @@ from contracts.waves import Waves
 
 from icl_lab import tasks
 from icl_lab.prompts import Prompts
-from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, ModularRules, Pool, Task, pool_posterior
+from icl_lab.tasks import (
+    BooleanRules,
+    LabelMapping,
+    LinearRegression,
+    MarkovChain,
+    ModularRules,
+    Pool,
+    Task,
+    pool_posterior,
+)
 
 MATRIX = np.array([[1.0, 0.4, 0.0], [0.4, 0.6, 0.1], [0.0, 0.1, 2.0]], np.float32)
 POOL = Pool(70, seed=3)  # not a multiple of the chunk of the streamed posterior
@@ -39,6 +48,8 @@ TASKS: dict[str, Task] = {
     "parities": BooleanRules(bits=5, examples=6, rules="parity", sparsity=3),
     "modular rules": ModularRules(modulus=5, examples=6, noise=0.1),
     "modular rules, pool": ModularRules(modulus=11, examples=6, prior=POOL),
+    "labelled items": LabelMapping(classes=16, labels=3, dimension=16, examples=6, burstiness=2, fixed=0.6),
+    "one-hot items": LabelMapping(classes=9, labels=3, dimension=9, items="one_hot", examples=6, fixed=0.3, zipf=0.5),
     "user-written": Waves(examples=6),
     "user-written, pool": Waves(examples=6, prior=POOL),
 }
@@ -140,7 +151,7 @@ def test_outcomes_follow_from_the_latent(name):
             assert abs(np.corrcoef(part[known], np.asarray(other)[known])[0, 1]) < 4.5 * error
 
 
-@pytest.mark.parametrize("name", [n for n in TASKS if not TASKS[n].is_stream and "balanced" not in n])
+@pytest.mark.parametrize("name", [n for n in TASKS if not (TASKS[n].is_stream or "balanced" in n or "items" in n)])
 def test_inputs_and_latents_are_independent(name):
     """Unless they are evidence; then `input_log_prob` says so, and the exact learner's calibration below tests it."""
     task = TASKS[name]
@@ -194,7 +205,8 @@ def test_sizes_and_noise_are_data(name):
 
     task, prompts = TASKS[name], sample(TASKS[name], KEY)
     pools = [Pool(size, seed=3) for size in (5, 64, 129)] if isinstance(task.prior, Pool) else [task.prior] * 3
-    field, values = ("concentration", (0.2, 0.5, 1.0)) if task.is_stream else ("noise", (0.1, 0.2, 0.4))
+    field = next(name for name in ("noise", "concentration", "fixed") if hasattr(task, name))
+    values = (0.1, 0.2, 0.4)
     sweep = [task.replace(**{field: value}, prior=prior) for value, prior in zip(values, pools, strict=True)]
     single = np.stack([predict(each, prompts) for each in sweep])
     predict(sweep[0], prompts)
