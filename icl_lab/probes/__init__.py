@@ -1,6 +1,6 @@
 """Probes: measurements on a learner. They return numbers, never a verdict."""
 
-from icl_lab.probes.attention import mean_attention
+from icl_lab.probes.attention import induction_scores, mean_attention, prefix_matching, previous_token
 from icl_lab.probes.behaviour import alignment, label_influence, label_nonlinearity, query_sensitivity
 
 # Name → one line, for `icl-lab list probes`.
@@ -9,6 +9,17 @@ PROBES: dict[str, str] = {
     "label_nonlinearity": "departure of the answer from being affine in the labels",
     "query_sensitivity": "∂ŷ/∂x of the query, compared with every reference's by cosine",
     "mean_attention": "attention pattern of every layer and head, averaged over prompts",
+    "induction_scores": "of every head of a stream: attention to what followed the same token, and to the token before",
 }
 
-__all__ = ["PROBES", "alignment", "label_influence", "label_nonlinearity", "mean_attention", "query_sensitivity"]
+__all__ = [
+    "PROBES",
+    "alignment",
+    "induction_scores",
+    "label_influence",
+    "label_nonlinearity",
+    "mean_attention",
+    "prefix_matching",
+    "previous_token",
+    "query_sensitivity",
+]

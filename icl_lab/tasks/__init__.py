@@ -7,6 +7,7 @@ from icl_lab.tasks.linear_regression import LinearRegression
 from icl_lab.tasks.markov_chain import MarkovChain
 from icl_lab.tasks.modular_rules import ModularRules
 from icl_lab.tasks.pool import PoolPosterior, pool_posterior
+from icl_lab.tasks.repeated_sequence import RepeatedSequence
 
 TASKS: dict[str, type[Task]] = {
     "linear_regression": LinearRegression,
@@ -14,6 +15,7 @@ TASKS: dict[str, type[Task]] = {
     "boolean_rules": BooleanRules,
     "label_mapping": LabelMapping,
     "modular_rules": ModularRules,
+    "repeated_sequence": RepeatedSequence,
 }
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Pool",
     "PoolPosterior",
     "Population",
+    "RepeatedSequence",
     "Task",
     "pool_posterior",
     "static",

@@ -17,6 +17,7 @@ from icl_lab.tasks import (
     MarkovChain,
     ModularRules,
     Pool,
+    RepeatedSequence,
     Task,
     pool_posterior,
 )
@@ -50,6 +51,7 @@ TASKS: dict[str, Task] = {
     "modular rules, pool": ModularRules(modulus=11, examples=6, prior=POOL),
     "labelled items": LabelMapping(classes=16, labels=3, dimension=16, examples=6, burstiness=2, fixed=0.6),
     "one-hot items": LabelMapping(classes=9, labels=3, dimension=9, items="one_hot", examples=6, fixed=0.3, zipf=0.5),
+    "repeated sequences": RepeatedSequence(symbols=3, shortest=2, longest=4, examples=8),
     "user-written": Waves(examples=6),
     "user-written, pool": Waves(examples=6, prior=POOL),
 }
@@ -205,9 +207,9 @@ def test_sizes_and_noise_are_data(name):
 
     task, prompts = TASKS[name], sample(TASKS[name], KEY)
     pools = [Pool(size, seed=3) for size in (5, 64, 129)] if isinstance(task.prior, Pool) else [task.prior] * 3
-    field = next(name for name in ("noise", "concentration", "fixed") if hasattr(task, name))
+    fields = [name for name in ("noise", "concentration", "fixed") if hasattr(task, name)]
     values = (0.1, 0.2, 0.4)
-    sweep = [task.replace(**{field: value}, prior=prior) for value, prior in zip(values, pools, strict=True)]
+    sweep = [task.replace(**dict.fromkeys(fields, value), prior=prior) for value, prior in zip(values, pools, strict=True)]
     single = np.stack([predict(each, prompts) for each in sweep])
     predict(sweep[0], prompts)
     assert len(traces) == 1

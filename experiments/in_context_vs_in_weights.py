@@ -1,0 +1,175 @@
+"""Many classes in bursts teach a model to read labels from the prompt, few without bursts to remember them (B6).
+
+    python experiments/in_context_vs_in_weights.py [quick|paper] [--subjects.many_bursty.training.steps 20000 …]
+
+Claim     Labels are the same in all prompts, so that weights could store them all. A transformer trained on many
+          classes that come in bursts, the query's class among them, copies the label from the prompt instead: it is
+          right about classes it never saw and does not know labels that the prompt does not hold. With few classes and
+          no bursts it is the reverse.
+Source    Reddy 2023, "The mechanistic basis of data dependence and abrupt learning in an in-context classification
+          task"; Chan et al. 2022; Singh et al. 2023, "The transient nature of emergent in-context learning".
+Time      quick: about 5 minutes on two cores. paper: the published sizes, on an accelerator.
+
+Accuracy on the query, by slice: novel classes with labels of this prompt (context alone helps); known classes whose
+label the prompt does not hold (weights alone help); known classes with swapped labels (the two contradict). The time of
+a transition is the first snapshot at which the accuracy is over half of the way from chance to 1; where it never is,
+the time is censored and given as "> steps". In-context learning is transient where it ends below its best.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from icl_lab.prompts import Prompts
+from icl_lab.report.experiments import save_figure, style
+from icl_lab.report.vocabulary import COLOURS
+from icl_lab.runs.claims import Claim
+from icl_lab.runs.config import RunConfig
+from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
+from icl_lab.runs.train import TrainedSubject
+from icl_lab.streams import stream
+from icl_lab.tasks import LabelMapping
+
+SOURCE = "Reddy 2023; Chan et al. 2022"
+LINES = {
+    "novel": ("novel classes: label in the prompt only", COLOURS["H4"], "-"),
+    "no_match": ("known classes, label not in the prompt", COLOURS["H5"], "--"),
+    "swapped": ("swapped labels: answers with the prompt's", COLOURS["H1"], "-."),
+    "training": ("as in training", "0.45", ":"),
+}
+
+
+@jax.jit
+def share_right(learner: Any, prompts: Prompts) -> jax.Array:
+    """Share of the queries of which the prompt's own label is the model's most probable answer."""
+    return (learner(prompts).log_probs[:, -1].argmax(-1) == prompts.y[:, -1]).mean()
+
+
+def follow(subject: TrainedSubject, seed: int, prompts: int) -> dict[str, np.ndarray]:
+    """Accuracy on every slice of every member at every snapshot, [member, snapshot]."""
+    task = subject.members[0].member.task
+    assert isinstance(task, LabelMapping)
+    draw = jax.jit(lambda task, key: task.sample(key, prompts))
+    slices = {}
+    for name in LINES:
+        # Prompts of a burst per query: of a task without bursts those are pairs.
+        burst = {"burstiness": 2} if name in ("novel", "swapped") and not task.burstiness else {}
+        slices[name] = draw(task.replace(slice=name, **burst), stream(seed, "slices"))
+    rows: dict[str, list[list[float]]] = {name: [[] for _ in subject.members] for name in LINES}
+    for step in subject.steps:
+        params = subject.snapshots.load(step)
+        for index in range(len(subject.members)):
+            learner = subject.learner(index, params)
+            for name, given in slices.items():
+                rows[name][index].append(float(share_right(learner, given)))
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def transition(accuracy: np.ndarray, steps: list[int], chance: float) -> float:
+    """The first step at which the accuracy is over half of the way from chance to 1; infinite where it never is."""
+    over = np.flatnonzero(accuracy > (1 + chance) / 2)
+    return float(steps[over[0]]) if len(over) else np.inf
+
+
+def spoken(times: list[float], last: int) -> str:
+    """Times of all members, those censored as "> last"."""
+    return ", ".join(f"{time:g}" if np.isfinite(time) else f"> {last}" for time in times)
+
+
+def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
+    """Accuracy per slice during training, and the order of the two kinds of learning at the end."""
+    found = {name: follow(subject, config.judge.seed, config.judge.prompts) for name, subject in subjects.items()}
+    claims = []
+    for name, subject in subjects.items():
+        task: Any = subject.members[0].member.task
+        chance = 1 / task.labels
+        end = {key: values[:, -1] for key, values in found[name].items()}
+        context, weights = end["novel"], end["no_match"]
+        gated = {"many_bursty": context > weights, "few_scattered": weights > context}.get(name)
+        order = "novel above no match" if name == "many_bursty" else "no match above novel"
+        claims.append(
+            members_claim(
+                f"{name}.end",
+                f"final accuracy on novel classes / known ones that the prompt does not hold (chance {chance:.3g})",
+                SOURCE,
+                order if gated is not None else "no claim: between the two",
+                [f"{a:.3f}/{b:.3f}" for a, b in zip(context, weights, strict=True)],
+                [True] * len(context) if gated is None else [bool(value) for value in gated],
+                gate="report" if gated is None else "order",
+            )
+        )
+        times = {
+            kind: [transition(row, subject.steps, chance) for row in found[name][key]]
+            for kind, key in (("in context", "novel"), ("in weights", "no_match"))
+        }
+        text = "; ".join(f"{kind}: {spoken(values, subject.steps[-1])}" for kind, values in times.items())
+        claims.append(
+            Claim(f"{name}.transition", "step of the transition, every seed", SOURCE, None, None, text, None, "report")
+        )
+        lost = [float(row.max() - row[-1]) for row in found[name]["novel"]]
+        claims.append(
+            members_claim(
+                f"{name}.transience",
+                "in-context accuracy lost since its best",
+                "Singh et al. 2023",
+                None,
+                lost,
+                [True] * len(lost),
+                gate="report",
+            )
+        )
+    if {"many_bursty", "few_scattered"} <= set(found):
+        for key, more, less in (
+            ("novel", "many_bursty", "few_scattered"),
+            ("no_match", "few_scattered", "many_bursty"),
+        ):
+            high, low = found[more][key][:, -1], found[less][key][:, -1]
+            claims.append(
+                Claim(
+                    f"order.{key}",
+                    f"final accuracy on slice {key}: every seed of {more} above every seed of {less}",
+                    SOURCE,
+                    "above",
+                    None,
+                    f"least {high.min():.3f} against most {low.max():.3f}",
+                    bool(high.min() > low.max()),
+                    "order",
+                )
+            )
+    draw(subjects, found, directory)
+    return claims
+
+
+def draw(subjects: Subjects, found: dict[str, dict[str, np.ndarray]], directory: RunDirectory) -> None:
+    """Accuracy on every slice against the training step, a panel per subject and a line per seed."""
+    import matplotlib.pyplot as plt
+
+    with style():
+        columns = 2 if len(subjects) > 1 else 1
+        rows = -(-len(subjects) // columns)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(5.2 * columns, 3.3 * rows + 0.6), squeeze=False, sharey=True, layout="constrained"
+        )
+        for axis, (name, subject) in zip(axes.flat, subjects.items(), strict=False):
+            task: Any = subject.members[0].member.task
+            steps = np.maximum(subject.steps, 1)
+            for key, (_, colour, dashes) in LINES.items():
+                axis.plot(steps, found[name][key].T, color=colour, ls=dashes, lw=1.1, alpha=0.8)
+            axis.axhline(1 / task.labels, color="0.7", lw=0.8)
+            axis.annotate("chance", (1, 1 / task.labels), xytext=(2, -10), textcoords="offset points", color="0.4")
+            axis.set(xscale="log", ylim=(-0.03, 1.03), xlabel="training step")
+            axis.set_title(f"{subject.subject.title} ({len(subject.members)} seeds)")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("accuracy on the query")
+        for axis in list(axes.flat)[len(subjects) :]:
+            axis.set_visible(False)
+        handles = [plt.Line2D([], [], color=colour, ls=dashes, label=text) for text, colour, dashes in LINES.values()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        save_figure(figure, directory.path / "figures", "in_context_vs_in_weights")
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_experiment(__file__, measure))
