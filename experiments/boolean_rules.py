@@ -24,7 +24,7 @@ from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, owner_of
 from icl_lab.prompts import Predictions, Prompts
-from icl_lab.report.experiments import save_figure, style
+from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
@@ -156,7 +156,7 @@ def draw(panels: dict[str, dict[str, Any]], directory: RunDirectory) -> None:
             axis.annotate("chance", (examples[-1], 0.5), xytext=(0, -10), textcoords="offset points", ha="right")
             axis.set(xlabel="examples before the query", ylabel="accuracy", ylim=(0.42, 1.02))
             axis.set_title(panel["subject"].subject.title)
-        axes[0, 0].legend(frameon=False, loc="lower right")
+        axes[0, min(1, len(panels) - 1)].legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.62))
         for axis, panel in zip(axes[0, len(panels) :], wide, strict=True):
             compared, regime, apart = panel["distances"]
             table = np.array([each.distance[regime] for each in compared])
@@ -168,6 +168,7 @@ def draw(panels: dict[str, dict[str, Any]], directory: RunDirectory) -> None:
             axis.set_yticks(range(len(kept)), [REFERENCES[names[index]][1].title for index in kept])
             axis.invert_yaxis()
             axis.set(xscale="log", xlabel="distance of the model (nats per position)")
+            plain_ticks(axis.xaxis)
             axis.set_title(f"{panel['subject'].subject.title}: a dot per seed")
         save_figure(figure, directory.path / "figures", "boolean_rules")
         plt.close(figure)

@@ -23,7 +23,7 @@ from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.neighbours import longest_match, most_recent_match
 from icl_lab.prompts import Categorical, Prompts
-from icl_lab.report.experiments import save_figure, style
+from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
@@ -157,7 +157,7 @@ def draw(panels: dict[str, Any], directory: RunDirectory) -> None:
             left.legend(frameon=False, loc="upper right")
             middle.set(xscale="log", yscale="log", xlabel="training step", title="is it near either at all?")
             middle.set_ylabel("distance to the nearer of the two (nats)")
-            names = list(rows[0]["end"])
+            names = [*ALGORITHMS, *(name for name in rows[0]["end"] if name not in ALGORITHMS)]
             for row in rows:
                 values = [row["end"][name] for name in names]
                 places = np.arange(len(names)) + 0.22 * (pools.index(row["pool"]) - (len(pools) - 1) / 2)
@@ -167,6 +167,8 @@ def draw(panels: dict[str, Any], directory: RunDirectory) -> None:
                 tick.set_color("black" if name in ALGORITHMS else COLOURS["decoy"])
             right.invert_yaxis()
             right.set(xscale="log", xlabel="KL of the trained model to it (nats)", title="nearest at the end")
+            plain_ticks(right.xaxis)
+            plain_ticks(middle.yaxis)
         save_figure(figure, directory.path / "figures", "chain_pool")
         plt.close(figure)
 

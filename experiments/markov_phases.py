@@ -23,7 +23,7 @@ import numpy as np
 from icl_lab.learners.counts import context_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.prompts import Predictions, Prompts
-from icl_lab.report.experiments import save_figure, style
+from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
@@ -232,6 +232,7 @@ def draw(panels: dict[str, tuple], directory: RunDirectory) -> None:
                 )
             top.set(title=f"{subject.subject.title} ({len(subject.members)} seeds)")
             bottom.set(xscale="log", yscale="log", xlabel="training step")
+            plain_ticks(bottom.yaxis)
         axes[0, 0].set_ylabel("loss (nats per state)")
         axes[1, 0].set_ylabel("KL of the model to a learner (nats)")
         axes[1, 0].legend(frameon=False, loc="lower left")

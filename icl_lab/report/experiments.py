@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icl_lab.report.files import png, svg, write_atomically
+from icl_lab.report.layout import plain_log
 
 
 @contextlib.contextmanager
@@ -20,6 +21,11 @@ def style() -> Iterator[None]:
 
     with plt.style.context(str(Path(__file__).with_name("style.mplstyle"))):
         yield
+
+
+def plain_ticks(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis (`axes.xaxis` or `.yaxis`) within its limits so far."""
+    plain_log(axis, *axis.get_view_interval())
 
 
 def save_figure(figure: Any, folder: Path, name: str) -> Path:

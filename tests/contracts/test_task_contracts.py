@@ -209,7 +209,9 @@ def test_sizes_and_noise_are_data(name):
     pools = [Pool(size, seed=3) for size in (5, 64, 129)] if isinstance(task.prior, Pool) else [task.prior] * 3
     fields = [name for name in ("noise", "concentration", "fixed") if hasattr(task, name)]
     values = (0.1, 0.2, 0.4)
-    sweep = [task.replace(**dict.fromkeys(fields, value), prior=prior) for value, prior in zip(values, pools, strict=True)]
+    sweep = [
+        task.replace(**dict.fromkeys(fields, value), prior=prior) for value, prior in zip(values, pools, strict=True)
+    ]
     single = np.stack([predict(each, prompts) for each in sweep])
     predict(sweep[0], prompts)
     assert len(traces) == 1
