@@ -34,6 +34,7 @@ from icl_lab.tasks import MarkovChain, pool_posterior, task_dataclass
 
 SOURCE = "Park et al. 2024; Wurgaft et al. 2025"
 ALGORITHMS = ("bigram retrieval", "unigram retrieval", "bigram inference", "unigram inference")
+ANY_UNIT = np.ones(())  # of divergences between categorical answers, which have none
 LAPSE = 0.01  # share of uniform guesses of decoys that copy
 GENERALISES, MEMORISES = "bigram inference", "bigram retrieval"
 
@@ -47,20 +48,22 @@ class ForgetfulChain(MarkovChain):
         return jax.numpy.broadcast_to(self.stationary(latent), latent.shape)
 
 
-def references(task: MarkovChain, prompts: Prompts) -> dict[str, Categorical]:
+def references(task: MarkovChain, prompts: Prompts) -> dict[str, Any]:
     """The four algorithms, then decoys."""
     forgetful = ForgetfulChain(**{name: getattr(task, name) for name in task.__dataclass_fields__})
-    found: dict[str, Any] = {
+    copies: dict[str, Any] = {
+        "most recent match": most_recent_match(task, prompts),
+        "longest match": longest_match(task, prompts),
+    }
+    return {
         "bigram retrieval": pool_posterior(task, prompts).predictive,
         "unigram retrieval": pool_posterior(forgetful, prompts).predictive,
         "bigram inference": context_counts(task, prompts, task.concentration),
         "unigram inference": label_mean(task, prompts, task.concentration * task.states),
         "back-off counts": back_off_counts(task, prompts, 2, 3.0),
-        "most recent match": most_recent_match(task, prompts).lapsed(LAPSE),
-        "longest match": longest_match(task, prompts).lapsed(LAPSE),
+        **{name: copy.lapsed(LAPSE) for name, copy in copies.items()},
         "uniform": uniform(task, prompts),
     }
-    return found
 
 
 @jax.jit
@@ -69,11 +72,11 @@ def measures(learner: Any, task: MarkovChain, prompts: Prompts) -> tuple[dict[st
     own, known = learner(prompts), references(task, prompts)
 
     def both(a: Categorical, b: Categorical) -> jax.Array:
-        return (a.divergence(b, 1.0) + b.divergence(a, 1.0)).mean()
+        return (a.divergence(b, ANY_UNIT) + b.divergence(a, ANY_UNIT)).mean()
 
     general, memory = known[GENERALISES], known[MEMORISES]
     sides = {"to G": both(own, general), "to M": both(own, memory), "apart": both(general, memory)}
-    return {name: own.divergence(answer, 1.0).mean() for name, answer in known.items()}, sides
+    return {name: own.divergence(answer, ANY_UNIT).mean() for name, answer in known.items()}, sides
 
 
 def relative(sides: dict[str, Any]) -> np.ndarray:

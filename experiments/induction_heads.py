@@ -56,7 +56,7 @@ def follow(subject: TrainedSubject, prompts: Prompts) -> dict[str, np.ndarray]:
         for index in range(len(subject.members)):
             learner = subject.learner(index, params)
             scores = induction_scores(subject.model, subject.format, learner.params, prompts, outcomes)
-            found = {name: np.asarray(value).max(-1) for name, value in scores.items()}
+            found: dict[str, Any] = {name: np.asarray(value).max(-1) for name, value in scores.items()}
             found["in context"] = np.asarray(in_context_score(answers(learner, prompts), prompts.y))
             for name, value in found.items():
                 rows.setdefault(name, [[] for _ in subject.members])[index].append(value)

@@ -59,6 +59,14 @@ def cells(task: ModularRules) -> dict[str, ModularRules]:
     return found
 
 
+@jax.jit
+def best_accuracy(task: ModularRules, prompts: Prompts) -> jax.Array:
+    """Probability the exact posterior gives to its own best answer, (prompts, positions)."""
+    exact = task.posterior_predictive(prompts)
+    assert exact is not None  # rules are always enumerated
+    return exact.mean_target().max(-1)
+
+
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
     """Accuracy in every cell, and the nearest references in and out of distribution."""
     claims: list[Claim] = []
@@ -72,8 +80,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             draw = jax.jit(lambda key, kind=kind: kind.sample(key, PROMPTS))
             prompts = draw(jax.random.fold_in(stream(config.judge.seed, "modular rules"), number))
             own = [np.asarray(right(subject.learner(index), prompts)) for index in range(len(subject.members))]
-            exact = jax.jit(lambda prompts, kind=kind: kind.posterior_predictive(prompts).mean_target().max(-1))
-            bound = np.asarray(exact(prompts)).mean(0)
+            bound = np.asarray(best_accuracy(kind, prompts)).mean(0)
             curves[cell] = (np.array([hits.mean(0) for hits in own]), bound)
             last = [float(hits[:, -1].mean()) for hits in own]
             error = np.sqrt(chance * (1 - chance) / PROMPTS)

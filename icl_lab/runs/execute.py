@@ -122,7 +122,7 @@ def judge_subjects(
 def _planted(bank: Bank, family: str, say: Say) -> "xarray.Dataset":
     """The references of a bank, judged as subjects."""
     planted = planted_learners(bank)
-    everywhere = np.asarray(bank.prompts.scored).any(0)
+    everywhere = np.atleast_1d(np.asarray(bank.prompts.scored).any(0))
     dataset = analyse(planted, everywhere, 0, probes=False, progress=lambda line: say(f"planted, {family}: {line}"))
     verdicts = [json.loads(text) for text in dataset["verdict"].values]
     right = [recognised(learner.coordinates["expected"], v) for learner, v in zip(planted, verdicts, strict=True)]

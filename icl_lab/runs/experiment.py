@@ -77,7 +77,7 @@ def members_claim(
     identifier: str,
     statement: str,
     source: str,
-    expected: float | str,
+    expected: float | str | None,
     values: Sequence[Any],
     holds: Sequence[bool],
     tolerance: str | None = None,
