@@ -154,7 +154,7 @@ def draw(panels: dict[str, Any], directory: RunDirectory) -> None:
         axes[0, 0].set_ylabel("attention of the best head")
         axes[1, 0].set_ylabel("in-context score (nats)\nloss early − loss late")
         axes[0, 0].legend(frameon=False, loc="upper left")
-        axes[1, 0].legend(frameon=False, loc="upper left")
+        axes[1, 0].legend(frameon=False, loc="lower right")
         save_figure(figure, directory.path / "figures", "induction_heads")
         plt.close(figure)
 

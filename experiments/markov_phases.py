@@ -195,6 +195,7 @@ def _earlier(subjects: Subjects, dropped: dict[str, list[int | None]]) -> list[C
 def draw(panels: dict[str, tuple], directory: RunDirectory) -> None:
     """Loss and KL to the three learners during training, a line per seed; the drop shaded from first to last seed."""
     import matplotlib.pyplot as plt
+    from matplotlib.patheffects import withStroke
 
     with style():
         figure, axes = plt.subplots(
@@ -215,6 +216,7 @@ def draw(panels: dict[str, tuple], directory: RunDirectory) -> None:
                     textcoords="offset points",
                     color=colour,
                     va="top" if below else "bottom",
+                    path_effects=[withStroke(linewidth=3, foreground="white")],
                 )
             low, high = min(own.values()), max(own.values())
             top.set_ylim(low - 0.15 * (high - low), high + 0.2 * (high - low))

@@ -46,11 +46,15 @@ def _answers(learner: ReferenceLearner, prompts: Prompts) -> Predictions:
     return learner(prompts).answer()
 
 
+def at(bank: Bank, name: str, parameters: dict[str, float]) -> Predictions:
+    """A reference's answers at these parameters, computed anew (not interpolated)."""
+    given = {key: jnp.float32(value) for key, value in parameters.items()}
+    return _answers(ReferenceLearner(bank.task, {**bank.prepared[name], **given}, REFERENCES[name][1]), bank.prompts)
+
+
 def planted(bank: Bank, name: str, seed: int = 0, noise: float = NOISE, margin: float = 0.25) -> Predictions:
-    """A reference off the grid, computed anew (not interpolated), disturbed."""
-    given = {key: jnp.float32(value) for key, value in between_grid_points(bank, name, seed, margin).items()}
-    learner = ReferenceLearner(bank.task, {**bank.prepared[name], **given}, REFERENCES[name][1])
-    return disturbed(bank, _answers(learner, bank.prompts), seed, noise)
+    """A reference off the grid, disturbed."""
+    return disturbed(bank, at(bank, name, between_grid_points(bank, name, seed, margin)), seed, noise)
 
 
 def unlisted(bank: Bank, seed: int = 0) -> dict[str, Predictions]:

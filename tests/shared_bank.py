@@ -34,6 +34,12 @@ def bank(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bank:
     return load(_shared(tmp_path_factory, worker_id), "linear")
 
 
+@pytest.fixture(scope="session")
+def chain_bank(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bank:
+    """The bank of Markov chains: 3 states, 23 transitions, pool of 8."""
+    return load(_shared(tmp_path_factory, worker_id), "chain")
+
+
 def _shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     folder = tmp_path_factory.getbasetemp()
     return folder if worker_id == "master" else folder.parent

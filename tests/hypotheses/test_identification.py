@@ -1,10 +1,12 @@
 """Planted learners are recognised, every reference off the grid with 2% noise; learners of no reference are not."""
 
 import pytest
-from planting import planted, unlisted
+from planting import at, disturbed, planted, unlisted
 
-from icl_lab.hypotheses import DECOYS
+from icl_lab.hypotheses import DECOYS, REFERENCES
+from icl_lab.hypotheses.bank import build_bank
 from icl_lab.hypotheses.judge import judge_learner, owner_of
+from icl_lab.tasks import MarkovChain
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -60,3 +62,42 @@ def test_known_equivalences_are_named_and_directional(bank):
     assert "nadaraya_watson" in (*mean.near, *mean.equivalent) or "label_mean" in mean.near
     narrow, _ = judge_learner(bank, planted(bank, "nadaraya_watson", 1))
     assert "label_mean" not in narrow.equivalent
+
+
+COUNTING = {  # transition counts with one pseudo-count per state, in four forms
+    "population_bayes": {"lapse": 1e-3},
+    "context_counts": {"concentration": 1.0},
+    "nadaraya_watson": {"bandwidth": 0.25, "pseudo_count": 3.0},
+    "delta_rule": {"scale": 1.0},
+}
+OTHERS = ("gd_1", "gd_5", "meta_sgd_2", "nearest_neighbour", "longest_match", "label_mean", "longer_counts")
+
+
+@pytest.fixture(scope="module")
+def dirichlet_bank():
+    return build_bank(
+        MarkovChain(states=3, examples=23),
+        prompts=128,
+        calibration=128,
+        references={name: REFERENCES[name] for name in (*COUNTING, *OTHERS)},
+    )
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_on_dirichlet_rows_three_hypotheses_are_one_function(dirichlet_bank, name):
+    """Counts of transitions are the posterior mean (H1), a smoother over contexts (H2) and a learned online rule (H3)."""
+    found, _ = judge_learner(dirichlet_bank, disturbed(dirichlet_bank, at(dirichlet_bank, name, COUNTING[name]), 1))
+    assert found.status == "supported", found.reasons
+    assert set(found.supported) == {"H1", "H2", "H3"}
+    assert set(found.near) == set(COUNTING)
+    assert {*found.equivalent, name} >= set(COUNTING) - {found.nearest}
+    assert set(found.refuted) == {"H4", "H5"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("name", "hypothesis"), [("pool_bayes", "H1"), ("pool_map", "H4")])
+def test_on_a_pool_of_chains_posterior_and_retrieval_are_told_from_the_rest(chain_bank, name, hypothesis, seed):
+    found, _ = judge_learner(chain_bank, planted(chain_bank, name, seed))
+    assert found.status == "supported", found.reasons
+    assert (found.supported, found.near) == ((hypothesis,), (name,))
+    assert {"pool_bayes", "pool_map", *COUNTING, *OTHERS} - {name} <= set(found.rejected)
