@@ -13,11 +13,11 @@ Time      quick: 4 to 5 minutes on two cores. paper: the published learning rate
 
 The drop is the first snapshot at which more than half of the way from the unigram to the bigram loss is done.
 
-What fails: that the drop comes earlier on doubly stochastic chains. In quick their median is 137 steps against 116. With
-the published width and learning rate (6,000 steps, five seeds) it is 568 steps on both; in quick with matrices balanced
-by Sinkhorn's iteration, in place of circulant ones whose rows are equal up to a shift, it is 183. Both kinds of chains
-have a plateau, at the unigram loss or at log 3. Our guess: at these rates the plateau waits for the first layer to find
-the previous token, which a unigram solution hardly delays.
+What fails: that the drop comes earlier on doubly stochastic chains. In quick their median is 137 steps against 116.
+With the published width and learning rate (6,000 steps, five seeds) it is 568 steps on both; in quick with matrices
+balanced by Sinkhorn's iteration, in place of circulant ones whose rows are equal up to a shift, it is 183. Both kinds
+of chains have a plateau, at the unigram loss or at log 3. Our guess: at these rates the plateau waits for the first
+layer to find the previous token, which a unigram solution hardly delays.
 """
 
 from typing import Any

@@ -85,7 +85,7 @@ def dirichlet_bank():
 
 @pytest.mark.parametrize("name", COUNTING)
 def test_on_dirichlet_rows_three_hypotheses_are_one_function(dirichlet_bank, name):
-    """Counts of transitions are the posterior mean (H1), a smoother over contexts (H2) and a learned online rule (H3)."""
+    """Counts of transitions are the posterior mean (H1), a smoother over contexts (H2), a learned online rule (H3)."""
     found, _ = judge_learner(dirichlet_bank, disturbed(dirichlet_bank, at(dirichlet_bank, name, COUNTING[name]), 1))
     assert found.status == "supported", found.reasons
     assert set(found.supported) == {"H1", "H2", "H3"}

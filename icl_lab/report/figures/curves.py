@@ -11,7 +11,7 @@ from icl_lab.report.reductions import median
 from icl_lab.report.subject import Condition, Subject
 from icl_lab.report.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT
 
-EXACT, ZERO = "exact learner", "always zero"
+EXACT, ZERO = "exact learner", "uninformed"
 
 
 @dataclass(frozen=True)

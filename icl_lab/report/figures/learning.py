@@ -10,7 +10,7 @@ from icl_lab.report.subject import Subject, evenly
 from icl_lab.report.vocabulary import SUBJECT, number
 
 READING = (
-    "Mean squared error on the prompts trained on, every member thin, their mean thick. A member on a plateau has "
+    "Mean loss on the prompts trained on, every member thin, their mean thick. A member on a plateau has "
     "not learned the task."
 )
 COLUMNS_SHOWN = 4
@@ -34,6 +34,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
         if len(ends) > 1
         else f"{subject.title}: training loss ends at {number(ends[0])}."
     )
+    unit = subject.text("unit_of_loss") or "squared error"
     left, gap = 0.75, 0.35
     width = min(4.5, (WIDTH - left - 0.3 - gap * (len(conditions) - 1)) / len(conditions))
     figure, top = canvas(takeaway, 2.55)
@@ -47,7 +48,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
         axes.locator_params(axis="x", nbins=4)
         axes.set_title(condition.label or f"{len(own)} members")
         axes.set_xlabel("training step")
-        axes.set_ylabel("training loss (squared error)" if column == 0 else "")
+        axes.set_ylabel(f"training loss: {unit}" if column == 0 else "")
         if column:
             axes.tick_params(axis="y", labelleft=False)
     return Drawing(figure, takeaway)

@@ -16,9 +16,9 @@ from icl_lab.report.vocabulary import SUBJECT, number, spoken
 
 READING = (
     "Black: the model, every member thin, their mean thick, with a 95% band over prompts; dashed: the exact "
-    "learner for the training prior, which nothing can beat on prompts from that prior; dotted: always answering "
-    "zero. Coloured: the reference of each hypothesis nearest to the model, with parameters fitted to it; pale: "
-    "all other references. Models that answer at the last position only are shown as dots there; a triangle "
+    "learner for the training prior, which nothing can beat on prompts from that prior; dotted: the "
+    "uninformed answer, zero or every class alike. Coloured: the reference of each hypothesis nearest to the model, "
+    "with parameters fitted to it; pale: all other references. Models that answer at the last position only are shown as dots there; a triangle "
     "points to what lies beyond."
 )
 ROWS_SHOWN = 6
@@ -97,7 +97,7 @@ def _takeaway(subject: Subject, loss: np.ndarray, curves: dict[Condition, list[C
             where = f" ({condition.label})" if condition.label else ""
             parts.append(f"{_compared(own / best - 1)}{where}, {own:.3g} against {best:.3g}")
     if not parts:
-        return f"{subject.title}: squared error as examples accumulate."
+        return f"{subject.title}: loss as examples accumulate."
     regime = spoken(subject.regimes[0])
     return f"{subject.title}, last position, {regime}: the loss {'; '.join(parts[:3])}."
 
