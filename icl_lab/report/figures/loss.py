@@ -18,8 +18,8 @@ READING = (
     "Black: the model, every member thin, their mean thick, with a 95% band over prompts; dashed: the exact "
     "learner for the training prior, which nothing can beat on prompts from that prior; dotted: the "
     "uninformed answer, zero or every class alike. Coloured: the reference of each hypothesis nearest to the model, "
-    "with parameters fitted to it; pale: all other references. Models that answer at the last position only are shown as dots there; a triangle "
-    "points to what lies beyond."
+    "with parameters fitted to it; pale: all other references. Models that answer at the last position only "
+    "are shown as dots there; a triangle points to what lies beyond."
 )
 ROWS_SHOWN = 6
 LEFT, RIGHT, GAP, HEIGHT = 0.72, 2.15, 0.48, 1.85  # inches
