@@ -6,7 +6,7 @@ Claim     A transformer trained on prompts about conjunctions of literals comes 
           of them; of the same model trained on parities, which no single bit tells anything about, nothing is learned.
 Source    Bhattamishra et al. 2023, "Understanding in-context learning in transformers and LLMs by learning to learn
           discrete functions".
-Time      quick: about 4 minutes on two cores. paper: the largest sizes that are enumerated exactly, on an accelerator.
+Time      quick: about 3 minutes on two cores. paper: the largest sizes that are enumerated exactly, on an accelerator.
 
 Exact is the posterior over the whole version space, 3^n conjunctions or 2^n parities, which counts p(x | rule) where
 inputs are balanced by rule. A reference is told apart from it if, fitted to the exact answers themselves, it stays more

@@ -158,7 +158,7 @@ def draw(subjects: Subjects, found: dict[str, dict[str, np.ndarray]], directory:
             for key, (_, colour, dashes) in LINES.items():
                 axis.plot(steps, found[name][key].T, color=colour, ls=dashes, lw=1.1, alpha=0.8)
             axis.axhline(1 / task.labels, color="0.7", lw=0.8)
-            axis.annotate("chance", (1, 1 / task.labels), xytext=(2, -10), textcoords="offset points", color="0.4")
+            axis.text(1.01, 1 / task.labels, "chance", transform=axis.get_yaxis_transform(), color="0.4", va="center")
             axis.set(xscale="log", ylim=(-0.03, 1.03), xlabel="training step")
             axis.set_title(f"{subject.subject.title} ({len(subject.members)} seeds)")
         for axis in axes[:, 0]:

@@ -1,0 +1,74 @@
+"""Every preset can be trained, every script says what it claims, and the measures of the scripts are right by hand."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import numpy as np
+import pytest
+
+from icl_lab.runs.config import load_config
+from icl_lab.training import init_state, stack, train_chunk
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "experiments").glob("*.py"))
+PRESETS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_presets_can_be_trained(path):
+    """One step of every subject is traced, at its full size and without computing it."""
+    config = load_config(path)
+    for subject in config.subjects.values():
+        model, format, settings = subject.build_model(), subject.build_format(), subject.build_training()
+        members = stack([planned.member for planned in subject.members(config.seed)])
+        state = jax.eval_shape(lambda members: init_state(model, format, settings, members), members)
+        _, metrics = jax.eval_shape(
+            lambda members, state: train_chunk(model, format, settings, members, state, 1), members, state
+        )
+        assert metrics["loss"].shape[0] == len(subject.members())
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_scripts_say_what_they_claim(path):
+    module = script(path.stem)
+    assert all(f"\n{head}" in str(module.__doc__) for head in ("Claim ", "Source", "Time "))
+    assert {"quick", "paper"} <= {preset.stem for preset in (ROOT / "configs" / path.stem).glob("*.yaml")}
+    assert f"`{path.name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_folder_of_presets_has_its_script():
+    assert {path.parent.name for path in PRESETS} - {"configs"} == {path.stem for path in SCRIPTS}
+
+
+def test_the_drop_is_past_half_way_and_phases_have_their_minimum_before_it():
+    phases = script("markov_phases")
+    assert phases.drop(np.array([0.7, 0.6, 0.54, 0.51]), unigram=0.6, bigram=0.5) == 2
+    assert phases.drop(np.array([0.7, 0.6, 0.56, 0.55]), unigram=0.6, bigram=0.5) is None
+    assert phases.passes_through_unigram(np.array([0.3, 0.01, 0.05, 0.1]), 2)
+    assert not phases.passes_through_unigram(np.array([0.3, 0.2, 0.01, 0.1]), 2)  # the minimum is at the drop
+    assert not phases.passes_through_unigram(np.array([0.01, 0.2, 0.1, 0.1]), 2)  # at the first snapshot
+    assert not phases.passes_through_unigram(np.array([0.3, 0.1, 0.12, 0.15]), 2)  # it does not grow
+    assert not phases.passes_through_unigram(np.array([0.3, 0.01, 0.05, 0.1]), None)
+
+
+def test_transitions_that_do_not_come_are_censored():
+    transition = script("in_context_vs_in_weights").transition
+    assert transition(np.array([0.1, 0.5, 0.6, 1.0]), [0, 10, 20, 30], chance=0.125) == 20  # above .5625
+    assert transition(np.array([0.1, 0.2]), [0, 10], chance=0.125) == np.inf
+
+
+def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution():
+    relative = script("chain_pool").relative
+    sides = {"to G": np.array([2.0, 0.0, 1.0]), "to M": np.array([0.0, 2.0, 1.0]), "apart": np.full(3, 2.0)}
+    np.testing.assert_allclose(relative(sides), [1.0, 0.0, 0.5])
