@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from icl_lab.runs.config import load_config
+from icl_lab.runs.subject import Subject
 from icl_lab.training import init_state, stack, train_chunk
 
 ROOT = Path(__file__).parents[1]
@@ -25,18 +26,21 @@ def script(name: str) -> ModuleType:
     return module
 
 
+def losses_of_one_step(subject: Subject, seed: int) -> tuple[int, ...]:
+    """Shape of the losses of one training step, traced at full size and not computed."""
+    model, format, settings = subject.build_model(), subject.build_format(), subject.build_training()
+
+    def one_step(members):
+        return train_chunk(model, format, settings, members, init_state(model, format, settings, members), 1)[1]["loss"]
+
+    return jax.eval_shape(one_step, stack([planned.member for planned in subject.members(seed)])).shape
+
+
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_presets_can_be_trained(path):
-    """One step of every subject is traced, at its full size and without computing it."""
     config = load_config(path)
     for subject in config.subjects.values():
-        model, format, settings = subject.build_model(), subject.build_format(), subject.build_training()
-        members = stack([planned.member for planned in subject.members(config.seed)])
-        state = jax.eval_shape(lambda members: init_state(model, format, settings, members), members)
-        _, metrics = jax.eval_shape(
-            lambda members, state: train_chunk(model, format, settings, members, state, 1), members, state
-        )
-        assert metrics["loss"].shape[0] == len(subject.members())
+        assert losses_of_one_step(subject, config.seed)[0] == len(subject.members(config.seed))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
