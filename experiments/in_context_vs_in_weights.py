@@ -1,6 +1,6 @@
 """Many classes in bursts teach a model to read labels from the prompt, few without bursts to remember them (B6).
 
-    python experiments/in_context_vs_in_weights.py [quick|paper] [--subjects.many_bursty.training.steps 20000 …]
+    python experiments/in_context_vs_in_weights.py [quick|transience|paper] [--subjects.many_bursty.training.steps 20000 …]
 
 Claim     Labels are the same in all prompts, so that weights could store them all. A transformer trained on many
           classes that come in bursts, the query's class among them, copies the label from the prompt instead: it is
@@ -8,7 +8,7 @@ Claim     Labels are the same in all prompts, so that weights could store them a
           no bursts it is the reverse.
 Source    Reddy 2023, "The mechanistic basis of data dependence and abrupt learning in an in-context classification
           task"; Chan et al. 2022; Singh et al. 2023, "The transient nature of emergent in-context learning".
-Time      quick: about 5 minutes on two cores. paper: the published sizes, on an accelerator.
+Time      quick: 3 to 4 minutes on two cores. paper: the published sizes, on an accelerator.
 
 Accuracy on the query, by slice: novel classes with labels of this prompt (context alone helps); known classes whose
 label the prompt does not hold (weights alone help); known classes with swapped labels (the two contradict). The time of

@@ -6,11 +6,13 @@ Claim     A two-layer attention-only transformer learns to look for the earlier 
           what followed: a head of the second layer attends there (prefix matching), fed by a head of the first layer
           that attends to the token before. A one-layer model has no such head and does not foretell the repetition.
 Source    Olsson et al. 2022, "In-context learning and induction heads".
-Time      quick: about 4 minutes on two cores. paper: wider, on an accelerator.
+Time      quick: about 3 minutes on two cores. paper: wider, on an accelerator.
 
 The period of repetition differs between prompts, so that positions alone do not tell where to look. Scores are means
 over prompts of the attention paid, 1 for a perfect head; the best head of a layer counts. The in-context score is the
 loss over the first tenth of a prompt minus that over its last tenth, in nats; the exact learner's is drawn with it.
+Prefix matching is sharp; the head below is not: it pays .50 to .58 to the token before at the end, little above the
+threshold, in two seeds less than earlier; training that ends after 2,500 steps leaves it at .41 in one seed of three.
 """
 
 from typing import Any

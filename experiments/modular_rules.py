@@ -6,7 +6,7 @@ Claim     A transformer trained on some of the p² rules answers prompts of *tho
           frequencies of classes only; with enough of them and enough training it also answers rules it never saw.
 Source    He et al. 2024, "Learning to grok: emergence of in-context learning and skill composition in modular
           arithmetic tasks": p = 29; memorisation, then rules seen, then rules unseen, which take at least two blocks.
-Time      quick: about 4 minutes on two cores, p = 7, in distribution only. paper: p = 29 on an accelerator.
+Time      quick: 3 to 4 minutes on two cores, p = 7, in distribution only. paper: p = 29 on an accelerator.
 
 Gate: in distribution, on pool rules and training pairs, the accuracy on the last query is above chance by five standard
 errors in every seed. The other three cells of seen and unseen rules × pairs are reported, with the exact posterior's
