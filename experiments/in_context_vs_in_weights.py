@@ -1,6 +1,6 @@
 """Many classes in bursts teach a model to read labels from the prompt, few without bursts to remember them (B6).
 
-    python experiments/in_context_vs_in_weights.py [quick|transience|paper] [--subjects.many_bursty.training.steps 20000 …]
+    python experiments/in_context_vs_in_weights.py [quick|transience|paper] [--subjects.NAME.training.steps 20000 …]
 
 Claim     Labels are the same in all prompts, so that weights could store them all. A transformer trained on many
           classes that come in bursts, the query's class among them, copies the label from the prompt instead: it is
@@ -8,12 +8,14 @@ Claim     Labels are the same in all prompts, so that weights could store them a
           no bursts it is the reverse.
 Source    Reddy 2023, "The mechanistic basis of data dependence and abrupt learning in an in-context classification
           task"; Chan et al. 2022; Singh et al. 2023, "The transient nature of emergent in-context learning".
-Time      quick: 3 to 4 minutes on two cores. paper: the published sizes, on an accelerator.
+Time      quick: 3 to 4 minutes on two cores, transience: 5. paper: the published sizes, on an accelerator.
 
 Accuracy on the query, by slice: novel classes with labels of this prompt (context alone helps); known classes whose
 label the prompt does not hold (weights alone help); known classes with swapped labels (the two contradict). The time of
 a transition is the first snapshot at which the accuracy is over half of the way from chance to 1; where it never is,
-the time is censored and given as "> steps". In-context learning is transient where it ends below its best.
+the time is censored and given as "> steps". In-context learning is transient where it ends below its best: with 256
+classes in bursts (preset transience, 12,000 steps) accuracy on novel classes rises to .34–.37, a guess among the labels
+of the prompt, and then fades to .14–.16 as the weights take over, .21–.22 lost in each of three seeds.
 """
 
 from typing import Any
@@ -166,7 +168,7 @@ def draw(subjects: Subjects, found: dict[str, dict[str, np.ndarray]], directory:
         for axis in list(axes.flat)[len(subjects) :]:
             axis.set_visible(False)
         handles = [plt.Line2D([], [], color=colour, ls=dashes, label=text) for text, colour, dashes in LINES.values()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
         save_figure(figure, directory.path / "figures", "in_context_vs_in_weights")
         plt.close(figure)
 

@@ -60,6 +60,22 @@ def brute_force(task, prompts, ignore_inputs=False):
     return answer
 
 
+def random_task(seed):
+    """A task of random sizes and kinds, the same each time."""
+    rng = np.random.default_rng(seed)
+    bits, parity = int(rng.integers(2, 6)), bool(rng.integers(2))
+    kind = {"rules": "parity", "sparsity": int(rng.integers(1, bits + 1))} if parity else {"rules": "conjunction"}
+    prior = {"prior_over_rules": "by_length", "absent": float(rng.uniform(0.2, 0.8))} if rng.integers(2) else {}
+    return BooleanRules(
+        bits=bits,
+        examples=int(rng.integers(2, 9)),
+        inputs=str(rng.choice(["uniform", "balanced"])),
+        noise=float(rng.choice([0.0, 0.05, 0.3])),
+        **kind,
+        **({} if parity else prior),
+    )
+
+
 @functools.partial(jax.jit, static_argnames="batch")
 def sample(task, batch):
     return task.sample(jax.random.key(11), batch)
@@ -80,6 +96,7 @@ def exact(task, prompts):
         BooleanRules(bits=5, examples=7, rules="parity", sparsity=3),
         BooleanRules(bits=4, examples=7, rules="parity", sparsity=None, noise=0.1),
         BooleanRules(bits=4, examples=6, rules="parity", sparsity=2, inputs="balanced"),
+        *map(random_task, range(6)),
     ],
     ids=str,
 )
