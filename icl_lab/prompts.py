@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
+from icl_lab.pytrees import pytree_dataclass
+
 LOG_TWO_PI = 1.8378770664093453
 SMALLEST_VARIANCE = 1e-10  # of a density: a noiseless outcome is known to float32 rounding, not exactly
 
 Values = Array | np.ndarray  # stored predictions are numpy arrays, live ones jax arrays
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Prompts:
     """A batch of in-context problems (a pytree).
 
@@ -116,8 +117,7 @@ class _Regression(Predictions):
         return Point(jnp.tensordot(coefficients, self.mean, 1))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Point(_Regression):
     """A mean without a variance: gradient descent, nearest example, models trained on squared error."""
 
@@ -132,8 +132,7 @@ class Point(_Regression):
         return self.mean
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Gaussian(_Regression):
     """Normal predictive N(mean, variance) at each position. As a density the variance counts as 1e-10 at least."""
 
@@ -158,8 +157,7 @@ class Gaussian(_Regression):
         return cls(mean, (weight * (parts.variance + jnp.square(parts.mean - mean))).sum(0))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Mixture(_Regression):
     """A mixture known exactly through two functions, with its mean and variance worked out.
 
@@ -184,8 +182,7 @@ class Mixture(_Regression):
         return self.draw(key)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Categorical(Predictions):
     """Log probabilities over K outcomes at each position."""
 

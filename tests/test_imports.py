@@ -10,11 +10,12 @@ PACKAGE = Path(__file__).parent.parent / "icl_lab"
 
 # Who may import whom. A room may always import itself; every file or folder of the package is in one of these rows.
 BELOW: dict[str, set[str]] = {
-    "prompts": set(),
+    "pytrees": set(),
+    "prompts": {"pytrees"},
     "outcomes": {"prompts"},
     "statistics": set(),
     "streams": set(),
-    "tasks": {"prompts", "outcomes", "streams"},
+    "tasks": {"pytrees", "prompts", "outcomes", "streams"},
     "formats": {"prompts", "outcomes"},
     "models": {"prompts"},
 }
@@ -27,6 +28,7 @@ BELOW["runs"] = BELOW["hypotheses"] | {"hypotheses", "training", "stress"}
 BELOW["report"] = set()
 COMMANDS = ("cli", "__main__", "__init__", "listings", "scaffold", "verify", "bench")
 PURE = (
+    "pytrees",
     "prompts",
     "outcomes",
     "statistics",

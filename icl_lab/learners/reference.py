@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from icl_lab.prompts import Categorical, Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Pool, Task
 
 Grid = Mapping[str, np.ndarray]
@@ -154,8 +155,7 @@ class Reference:
         return {name: jnp.asarray(values[len(values) // 2]) for name, values in self.free(scales).items()}
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class ReferenceLearner:
     """A reference at fixed parameters, as a learner: `learner(prompts) -> Predictions`. A pytree.
 
@@ -167,7 +167,7 @@ class ReferenceLearner:
 
     task: Task
     parameters: Mapping[str, Any]
-    reference: Reference = dataclasses.field(metadata={"static": True})
+    reference: Reference = static()
 
     def __call__(self, prompts: Prompts) -> Predictions:
         return self.reference(self.task, prompts, **self.parameters)

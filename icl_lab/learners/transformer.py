@@ -1,19 +1,17 @@
 """A trained transformer as a learner."""
 
-import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from icl_lab.formats import Format
 from icl_lab.models import Model
 from icl_lab.outcomes import Outcomes, Real
 from icl_lab.prompts import Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass, static
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class TransformerLearner:
     """`learner(prompts) -> Predictions`: encode, run the model, read the answers. A pytree, its leaves the parameters.
 
@@ -21,9 +19,9 @@ class TransformerLearner:
     """
 
     params: Any
-    model: Model = dataclasses.field(metadata={"static": True})
-    format: Format = dataclasses.field(metadata={"static": True})
-    outcomes: Outcomes = dataclasses.field(default=Real(), metadata={"static": True})
+    model: Model = static()
+    format: Format = static()
+    outcomes: Outcomes = static(Real())
 
     def __call__(self, prompts: Prompts) -> Predictions:
         self.outcomes.check(prompts.y)

@@ -1,10 +1,8 @@
 """Planted learners: subjects whose function is known, judged like any other. The positive and negative controls."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,14 +12,14 @@ from icl_lab.hypotheses.judge import owner_of
 from icl_lab.learners.decoys import label_median
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.prompts import Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass
 from icl_lab.runs.analysis import Judged
 from icl_lab.tasks import Task
 
 UNLISTED = "label_median"
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class UnlistedDecoy:
     """A learner the judge's references do not contain: the median of the labels."""
 

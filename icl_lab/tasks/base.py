@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,31 +10,18 @@ from jaxtyping import Array, Float
 
 from icl_lab.outcomes import Outcomes, outcomes_of
 from icl_lab.prompts import Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass, static
 from icl_lab.streams import stream
 
-
-def static(default: Any) -> Any:
-    """A task field that fixes shapes or code paths: part of the compiled program, not of its data."""
-    return dataclasses.field(default=default, metadata={"static": True})
+task_dataclass = pytree_dataclass  # `static(...)` fields are structure, all others are data that may vary by member
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static,))
-def task_dataclass(cls: type) -> type:
-    """Frozen dataclass and pytree: `static(...)` fields are structure, all others are data that may vary by member."""
-    cls = dataclasses.dataclass(frozen=True)(cls)
-    structure = [f.name for f in dataclasses.fields(cls) if f.metadata.get("static")]
-    data = [f.name for f in dataclasses.fields(cls) if not f.metadata.get("static")]
-    return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=structure)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Population:
     """Every prompt draws a fresh latent."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Pool:
     """Every prompt draws one of `size` fixed latents.
 

@@ -10,7 +10,6 @@ are regenerated CHUNK at a time with a running log-sum-exp, so memory is CHUNK·
 data.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,14 +18,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from icl_lab.prompts import Categorical, Mixture, Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass
 from icl_lab.tasks.base import Pool, Task
 from icl_lab.tasks.sequential import sum_before
 
 CHUNK = 64
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class PoolPosterior:
     """Everything one pass over the pool gives.
 

@@ -4,7 +4,6 @@ Whatever changes no shape (seed, learning rate, weight decay, pool size, noise, 
 what changes shapes is another program.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from icl_lab.pytrees import pytree_dataclass
 from icl_lab.tasks import Task
 from icl_lab.training.settings import TrainingSettings
 
 AXIS = "member"
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Member:
     """What may differ between members of one program (a pytree).
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from icl_lab.formats import Format
 from icl_lab.models import Model, Params
+from icl_lab.pytrees import pytree_dataclass
 from icl_lab.training import ensemble
 from icl_lab.training.ensemble import Member
 from icl_lab.training.objective import loss_and_gradient
@@ -25,8 +26,7 @@ from icl_lab.training.settings import TrainingSettings
 INITIAL, DATA, SHUFFLE = 0, 1, 2
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class TrainState:
     """All that a checkpoint must hold. Every leaf leads with the member axis, but `step`, the number of steps done.
 
