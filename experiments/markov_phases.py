@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.learners.counts import context_counts
-from icl_lab.learners.decoys import label_mean, uniform
+from icl_lab.learners.decoys import uniform
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
@@ -39,7 +39,7 @@ from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
 from icl_lab.streams import stream
-from icl_lab.tasks import MarkovChain, Task
+from icl_lab.tasks import MarkovChain
 
 SOURCE = "Edelman et al. 2024"
 PUBLISHED = {
@@ -86,7 +86,7 @@ def reference_losses(task: MarkovChain) -> dict[str, jax.Array]:
 
 
 @jax.jit
-def distances(learner: Any, task: Task, prompts: Prompts) -> dict[str, jax.Array]:
+def distances(learner: Any, task: MarkovChain, prompts: Prompts) -> dict[str, jax.Array]:
     """Mean loss of the model and mean KL(model ‖ reference), nats per position."""
     own = learner(prompts)
     found = {name: own.divergence(answer, 1.0).mean() for name, answer in references(task, prompts).items()}

@@ -21,8 +21,8 @@ def pytree_dataclass(cls: Class) -> Class:
     that `register_dataclass` makes are equal for any two classes with the same static values (as of jax 0.10), only
     their hashes differ: where two hashes share a bucket, `jit` runs the program of one class on data of the other.
     """
-    cls = dataclasses.dataclass(frozen=True)(cls)
-    fields = dataclasses.fields(cls)
+    made: Any = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(made)
     structure = [field.name for field in fields if field.metadata.get("static")]
     data = [field.name for field in fields if not field.metadata.get("static")]
     keys = [jax.tree_util.GetAttrKey(name) for name in data]
@@ -36,7 +36,7 @@ def pytree_dataclass(cls: Class) -> Class:
 
     def unflatten(settings: tuple, leaves: Any) -> Any:
         given = dict(zip(data, leaves, strict=True))
-        return cls(**given, **dict(zip(structure, settings, strict=True)))
+        return made(**given, **dict(zip(structure, settings, strict=True)))
 
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
+    jax.tree_util.register_pytree_with_keys(made, flatten_with_keys, unflatten, flatten)
+    return made

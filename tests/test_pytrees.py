@@ -27,7 +27,7 @@ def test_fields_are_data_unless_static():
 
 
 def test_structures_of_two_classes_differ():
-    """Those of `jax.tree_util.register_dataclass` do not (jax 0.10): then `jit` may run one class's program for both."""
+    """Those of `jax.tree_util.register_dataclass` do not (jax 0.10): `jit` may run the program of the other class."""
     assert jax.tree.structure(Doubled(1.0)) != jax.tree.structure(Halved(1.0))
     assert jax.tree.structure(Doubled(1.0)) != jax.tree.structure(Doubled(1.0, power=2))
     assert jax.tree.structure(Doubled(1.0)) == jax.tree.structure(Doubled(2.0))
