@@ -4,13 +4,13 @@ import jax
 
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.errors import InputError
-from icl_lab.verify import bayes, descent, one_layer
+from icl_lab.verify import bayes, built, descent, one_layer
 
 LARGEST = 512
 
 
 def run(dimension: int = 5, examples: int = 20, noise_variance: float = 0.0) -> list[Claim]:
-    """All checks, one claim each. About half a minute on two cores; nothing is written or printed.
+    """All checks, one claim each. About a minute on two cores; nothing is written or printed.
 
     Args:
         dimension, examples, noise_variance: d, N and σ² at which the minimum of one linear-attention layer is checked,
@@ -31,4 +31,5 @@ def run(dimension: int = 5, examples: int = 20, noise_variance: float = 0.0) -> 
             *descent.limits(),
             *descent.equivalences(),
             *descent.recursions(),
+            *built.transformers(),
         ]
