@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from icl_lab.formats import Format
 from icl_lab.models import Model
+from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes, Real
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass, static
@@ -21,18 +22,27 @@ class TransformerLearner:
     params: Any
     model: Model = static()
     format: Format = static()
-    outcomes: Outcomes = static(Real())
+    outcomes: Outcomes = static(default=Real())
 
     def __call__(self, prompts: Prompts) -> Predictions:
-        self.outcomes.check(prompts.y)
-        channels = self.format.channels(prompts.x.shape[-1], self.outcomes.size)
-        if channels != self.model.config.channels:
-            raise ValueError(
-                f"x: inputs of {prompts.x.shape[-1]} features become tokens of {channels} channels; "
-                f"this model takes {self.model.config.channels}"
-            )
-        positions = prompts.positions
-        inputs = self.format.encode(prompts, self.outcomes)
-        answers = self.model.apply(self.params, inputs, read=self.format.read(positions))
-        natural = jnp.full((*prompts.y.shape, self.outcomes.size), jnp.nan, answers.dtype)
-        return self.outcomes.from_natural(natural.at[:, self.format.answers(positions)].set(answers))
+        return network_answers(self.model, self.params, self.format, self.outcomes, prompts)
+
+
+def network_answers(model: Network, params: Any, format: Format, outcomes: Outcomes, prompts: Prompts) -> Predictions:
+    """What any network answers to prompts in a format; NaN where the format reads nothing.
+
+    Raises:
+        TypeError, ValueError: prompts of another kind of task than the network's.
+    """
+    outcomes.check(prompts.y)
+    channels = format.channels(prompts.x.shape[-1], outcomes.size)
+    if channels != model.config.channels:
+        raise ValueError(
+            f"x: inputs of {prompts.x.shape[-1]} features become tokens of {channels} channels; "
+            f"this model takes {model.config.channels}"
+        )
+    positions = prompts.positions
+    inputs = format.encode(prompts, outcomes)
+    answers = model.apply(params, inputs, read=format.read(positions))
+    natural = jnp.full((*prompts.y.shape, outcomes.size), jnp.nan, answers.dtype)
+    return outcomes.from_natural(natural.at[:, format.answers(positions)].set(answers))

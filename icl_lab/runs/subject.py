@@ -1,7 +1,7 @@
 """One subject of a run: a task, a format, a model, how it is trained, and which members its ensemble has."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,14 +11,17 @@ from annotated_types import Ge, Gt, Le
 
 from icl_lab.formats import FORMATS, Format
 from icl_lab.hypotheses import REFERENCES
+from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.models.attention import visible
 from icl_lab.runs.errors import nearest
 from icl_lab.runs.messages import FieldError, at
 from icl_lab.runs.sections import LARGEST_INTEGER, Section, section_of
 from icl_lab.runs.task_section import TaskSection, task_section
+from icl_lab.runs.teacher_section import TeacherSection
 from icl_lab.tasks import Task
 from icl_lab.training import Member, TrainingSettings
+from icl_lab.training.regimes import TRAINING
 
 DEFAULT_WIDTH = TransformerConfig.width
 SEEDS_APART = 1000
@@ -112,6 +115,7 @@ class Subject(Section):
         format: how prompts become tokens.
         model: the transformer; channels and tokens follow from task and format.
         training: objective, optimiser, length.
+        teacher: a reference learner whose answers are trained on in place of the outcomes.
         ensemble: which members are trained.
         expect: what should come out, as claims.
     """
@@ -122,6 +126,7 @@ class Subject(Section):
     format: FormatName = "interleaved"
     model: ModelSection = ModelSection()  # type: ignore[valid-type]
     training: TrainingSection = TrainingSection()  # type: ignore[valid-type]
+    teacher: TeacherSection = TeacherSection()
     ensemble: Ensemble = Ensemble()
     expect: list[Expectation] = []
 
@@ -129,7 +134,7 @@ class Subject(Section):
     def _fits_together(self) -> "Subject":
         at(("task",), self.task.check)
         task, config = self.build_task(), self.transformer()
-        self.build_training()
+        batch = self.build_training().batch
         if self.build_format().streams and not task.is_stream:
             raise FieldError(
                 ("format",),
@@ -141,9 +146,21 @@ class Subject(Section):
         if config.width < least:
             need = f"an input of {task.inputs_size} features and its outcome"
             raise FieldError(("model", "width"), f"{config.width} cannot hold {need}; use at least {least}")
-        for _ in self._combinations():
-            pass
+        if self.teacher.reference is not None and self.ensemble.shuffled_labels:
+            raise FieldError(
+                ("ensemble", "shuffled_labels"), "is no null with a teacher, who answers any prompt; use 0"
+            )
+        for chosen in self._combinations():
+            at(("teacher",), lambda chosen=chosen: self.teacher.check(self._task_of(chosen), batch))
         return self
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_no_teacher(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """No teacher is nothing in the file: a configuration without one keeps the hash of its run directory."""
+        fields = plain(self)
+        if self.teacher.reference is None:
+            del fields["teacher"]
+        return fields
 
     def build_task(self) -> Task:
         """The task that members share, before the ensemble's noise and pool."""
@@ -180,11 +197,13 @@ class Subject(Section):
 
         Members of run seed s have the seeds 1000·s, 1000·s + 1, …: runs with other seeds share none.
         """
-        combinations, base = list(self._combinations()), SEEDS_APART * seed
+        # A teacher may have to learn first: one per combination.
+        combinations = [(chosen, self.teacher.build(self._task_of(chosen))) for chosen in self._combinations()]
+        base = SEEDS_APART * seed
         trained = itertools.product(combinations, range(self.ensemble.seeds))
         shuffled = itertools.product(combinations[:1], range(self.ensemble.shuffled_labels))
-        return [self._planned(chosen, base + index, "trained") for chosen, index in trained] + [
-            self._planned(chosen, base + index, "shuffled labels") for chosen, index in shuffled
+        return [self._planned(*chosen, base + index, "trained") for chosen, index in trained] + [
+            self._planned(*chosen, base + index, "shuffled labels") for chosen, index in shuffled
         ]
 
     def _combinations(self) -> Iterator[dict[str, Any]]:
@@ -204,8 +223,13 @@ class Subject(Section):
                 raise FieldError((), f"the task {self.task.kind!r} has no {name}; leave this list out")
         return section.model_validate({**dict(self.task), **changes}).build()
 
-    def _planned(self, chosen: dict[str, Any], seed: int, kind: MemberKind) -> PlannedMember:
-        task = self._task_with({name: chosen[name] for name in ("noise", "pool") if name in chosen})
+    def _task_of(self, chosen: dict[str, Any]) -> Task:
+        return self._task_with({name: chosen[name] for name in ("noise", "pool") if name in chosen})
+
+    def _planned(
+        self, chosen: dict[str, Any], teacher: ReferenceLearner | None, seed: int, kind: MemberKind
+    ) -> PlannedMember:
+        task = self._task_of(chosen)
         settings = self.build_training()
         learning_rate = chosen.get("learning_rate", settings.learning_rate)
         weight_decay = chosen.get("weight_decay", settings.weight_decay)
@@ -219,7 +243,15 @@ class Subject(Section):
             noise=float(getattr(task, "noise", float("nan"))),
             learning_rate=learning_rate,
             weight_decay=weight_decay,
-            member=Member(seed, task, learning_rate, weight_decay, shuffled),
+            member=Member(
+                seed,
+                task,
+                learning_rate,
+                weight_decay,
+                shuffled,
+                teacher,
+                TRAINING if teacher is None else tuple(self.teacher.regimes),
+            ),
         )
 
 

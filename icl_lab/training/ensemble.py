@@ -1,7 +1,7 @@
 """Members of an ensemble: an axis of the data, mapped within a device and sharded over devices.
 
-Whatever changes no shape (seed, learning rate, weight decay, pool size, noise, shuffled labels) is data of a member;
-what changes shapes is another program.
+Whatever changes no shape (seed, learning rate, weight decay, pool size, noise, shuffled labels, parameters of a
+teacher) is data of a member; what changes shapes is another program.
 """
 
 import functools
@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Task
+from icl_lab.training.regimes import TRAINING, Regime
 from icl_lab.training.settings import TrainingSettings
 
 AXIS = "member"
@@ -28,7 +30,10 @@ class Member:
         seed: of initialisation, prompts and shuffling.
         task: what is trained on; its data fields may differ, its structure may not.
         learning_rate, weight_decay: of this member.
-        shuffle_labels: train on outcomes permuted across the batch, a null: x tells nothing about y.
+        shuffle_labels: train on outcomes permuted across the batch, a null: x tells nothing about y. No null with a
+            teacher, which answers the permuted prompts.
+        teacher: a learner, a pytree, whose answers are trained on in place of the outcomes; None: the outcomes.
+        regimes: where prompts are drawn from, in equal parts of a batch; structure, not data.
     """
 
     seed: Any
@@ -36,19 +41,24 @@ class Member:
     learning_rate: Any = 1e-3
     weight_decay: Any = 0.0
     shuffle_labels: Any = False
+    teacher: Callable[[Prompts], Predictions] | None = None
+    regimes: tuple[Regime, ...] = static(default=TRAINING)
 
 
 def stack(members: Sequence[Member]) -> Member:
     """One `Member` whose leaves lead with a member axis.
 
     Raises:
-        ValueError: no members, or tasks of different structure (they need a program each).
+        ValueError: no members, or tasks, teachers or regimes of different structure (they need a program each).
     """
     if not members:
         raise ValueError("members: an ensemble needs at least one member")
     structures = {jax.tree.structure(member) for member in members}
     if len(structures) > 1:
-        raise ValueError("members: tasks differ in structure (dimension, examples, kind of prior); train them apart")
+        raise ValueError(
+            "members: tasks differ in structure (dimension, examples, kind of prior), "
+            "or teachers in their reference, or regimes; train them apart"
+        )
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *members)
 
 

@@ -15,12 +15,14 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from icl_lab.formats import Format
-from icl_lab.models import Model, Params
+from icl_lab.models import Params
+from icl_lab.models.network import Network
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.training import ensemble
 from icl_lab.training.ensemble import Member
-from icl_lab.training.objective import loss_and_gradient
+from icl_lab.training.objective import loss_and_gradient, taught
 from icl_lab.training.optimiser import descend, direction
+from icl_lab.training.regimes import sample_regimes
 from icl_lab.training.settings import TrainingSettings
 
 INITIAL, DATA, SHUFFLE = 0, 1, 2
@@ -41,14 +43,14 @@ class TrainState:
 Metrics = dict[str, Float[Array, "member ..."]]
 
 
-def init_state(model: Model, format: Format, settings: TrainingSettings, members: Member) -> TrainState:
+def init_state(model: Network, format: Format, settings: TrainingSettings, members: Member) -> TrainState:
     """Fresh parameters from each member's seed, spread over the devices."""
     state = _init(model, _program(settings), members.seed)
     return place(state)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _init(model: Model, settings: TrainingSettings, seeds: Int[Array, " member"]) -> TrainState:
+def _init(model: Network, settings: TrainingSettings, seeds: Int[Array, " member"]) -> TrainState:
     params = jax.vmap(lambda seed: model.init(_stream(seed, INITIAL)))(seeds)
     return TrainState(params, jax.vmap(direction(settings).init)(params), jnp.zeros((), jnp.int32))
 
@@ -68,7 +70,7 @@ def place(state: TrainState) -> TrainState:
 
 
 def train_chunk(
-    model: Model, format: Format, settings: TrainingSettings, members: Member, state: TrainState, steps: int
+    model: Network, format: Format, settings: TrainingSettings, members: Member, state: TrainState, steps: int
 ) -> tuple[TrainState, Metrics]:
     """Train for `steps` further steps.
 
@@ -94,7 +96,7 @@ def _program(settings: TrainingSettings) -> TrainingSettings:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), donate_argnums=6)
 def _chunk(
-    model: Model,
+    model: Network,
     format: Format,
     settings: TrainingSettings,
     capacity: int,
@@ -120,7 +122,7 @@ def _chunk(
 
 
 def _member_chunk(
-    model: Model,
+    model: Network,
     format: Format,
     settings: TrainingSettings,
     capacity: int,
@@ -144,21 +146,25 @@ def _member_chunk(
 
 
 def train_step(
-    model: Model,
+    model: Network,
     format: Format,
     settings: TrainingSettings,
     member: Member,
     trained: tuple[Params, optax.OptState],
     step: Int[Array, ""],
 ) -> tuple[tuple[Params, optax.OptState], dict[str, Array]]:
-    """One step of one member: draw prompts, gradient, update."""
+    """One step of one member: draw prompts, have the teacher answer them if there is one, gradient, update."""
     params, optimiser = trained
-    prompts = member.task.sample(jax.random.fold_in(_stream(member.seed, DATA), step), settings.batch)
+    data_key = jax.random.fold_in(_stream(member.seed, DATA), step)
+    prompts = sample_regimes(member.task, data_key, settings.batch, member.regimes)
     order_key = jax.random.fold_in(_stream(member.seed, SHUFFLE), step)
     shuffled = jax.lax.cond(member.shuffle_labels, jax.random.permutation, lambda _, y: y, order_key, prompts.y)
     prompts = prompts.replace(y=shuffled)
+    lesson = None if member.teacher is None else taught(member.teacher, prompts)
     with jax.default_matmul_precision(settings.precision):
-        loss, per_position, gradient = loss_and_gradient(model, format, member.task.outcomes, settings, params, prompts)
+        loss, per_position, gradient = loss_and_gradient(
+            model, format, member.task.outcomes, settings, params, prompts, lesson
+        )
     rates: tuple[Any, Any] = (member.learning_rate, member.weight_decay)
     params, optimiser, norm = descend(settings, params, gradient, optimiser, step, *rates)
     return (params, optimiser), {"loss": loss, "loss_per_position": per_position, "gradient_norm": norm}

@@ -1,5 +1,6 @@
 """The loss of a batch of prompts and its gradient, in pieces that fit the cache."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from icl_lab.formats import Format
-from icl_lab.models import Model, Params
+from icl_lab.models import Params
+from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes
-from icl_lab.prompts import Prompts
+from icl_lab.prompts import Predictions, Prompts
 from icl_lab.training.settings import TrainingSettings
 
 CACHE_FLOATS = 2**16
@@ -23,10 +25,13 @@ class Asked(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What the loss needs of some prompts: tokens, the outcomes asked for, and their weights in the batch mean."""
+    """What the loss needs of some prompts: tokens, what should be answered, and the weights in the batch mean.
+
+    Targets are the outcomes asked for, or a teacher's answers there.
+    """
 
     inputs: Float[Array, "batch token channel"]
-    targets: Shaped[Array, "batch answer"]
+    targets: Shaped[Array, "batch answer"] | Predictions
     weights: Float[Array, "batch answer"]
 
 
@@ -42,7 +47,7 @@ def _slice(indices: range) -> slice:
     return slice(indices.start, indices[-1] + 1, indices.step)
 
 
-def micro_batch(settings: TrainingSettings, model: Model, tokens: int) -> int:
+def micro_batch(settings: TrainingSettings, model: Network, tokens: int) -> int:
     """Prompts per piece: as set, else the whole batch on accelerators and what fits the cache on a CPU.
 
     There it is the largest divisor of the batch whose residual stream, tokens · width per prompt, stays below 2^16
@@ -56,22 +61,37 @@ def micro_batch(settings: TrainingSettings, model: Model, tokens: int) -> int:
     return max(n for n in fits if n == 1 or n * tokens * model.config.width <= CACHE_FLOATS)
 
 
+def taught(teacher: Callable[[Prompts], Predictions], prompts: Prompts) -> Predictions:
+    """The teacher's answers, [batch, position]: references are worked out exactly, whatever the training precision."""
+    with jax.default_matmul_precision("highest"):
+        return teacher(prompts).answer()
+
+
 def loss_and_gradient(
-    model: Model, format: Format, outcomes: Outcomes, settings: TrainingSettings, params: Params, prompts: Prompts
+    model: Network,
+    format: Format,
+    outcomes: Outcomes,
+    settings: TrainingSettings,
+    params: Params,
+    prompts: Prompts,
+    lesson: Predictions | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, " position"], Params]:
     """Mean loss over scored answers, the same per position (NaN where none is), and the gradient.
 
-    The loss is that of `Predictions.loss`: squared error, or cross-entropy in nats.
+    The loss is that of `Predictions.loss`: squared error, or cross-entropy in nats. With a `lesson`, the answers of a
+    teacher to the prompts, it is (ŷ − teacher's mean)², or KL(teacher ‖ model) in nats: 0 for a perfect student.
     """
     positions = prompts.positions
     ask = asked(format, settings, positions)
     scored = prompts.scored[:, ask.positions].astype(jnp.float32)
     inputs = format.encode(prompts, outcomes)
-    batch = Piece(inputs, prompts.y[:, ask.positions], scored / scored.sum())
+    wanted = prompts.y if lesson is None else lesson
+    targets = jax.tree.map(lambda leaf: leaf[:, ask.positions], wanted)
+    batch = Piece(inputs, targets, scored / scored.sum())
 
     def loss(params: Params, piece: Piece) -> tuple[Array, Array]:
         answers = outcomes.from_natural(model.apply(params, piece.inputs, read=ask.tokens))
-        errors = piece.weights * answers.loss(piece.targets)
+        errors = piece.weights * _error(answers, piece.targets)
         return errors.sum(), errors.sum(0)
 
     gradient_of = jax.value_and_grad(loss, has_aux=True)
@@ -85,6 +105,11 @@ def loss_and_gradient(
         (value, per_answer), gradient = total
     per_position = jnp.full(positions, jnp.nan).at[ask.positions].set(per_answer / batch.weights.sum(0))
     return value, per_position, gradient
+
+
+def _error(answers: Predictions, targets: Array | Predictions) -> Array:
+    """Loss of every answer; of real outcomes the divergence in a unit of ½ is the squared error."""
+    return targets.divergence(answers, jnp.asarray(0.5)) if isinstance(targets, Predictions) else answers.loss(targets)
 
 
 def _add(a: tuple, b: tuple) -> tuple:

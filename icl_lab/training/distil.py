@@ -1,0 +1,105 @@
+"""Distillation: transformers that were taught the answers of a known learner instead of the outcomes.
+
+What such a student computes is known by how it was made, as a function and as far as it came to its teacher; how it
+computes it is not. Prompts come from every regime the judge scores, so that the student is pinned down there too.
+Source: Hinton et al. 2015.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from icl_lab.formats import Format
+from icl_lab.learners.reference import Reference, ReferenceLearner, Scales
+from icl_lab.models import Params
+from icl_lab.models.network import Network
+from icl_lab.prompts import Predictions, Prompts, Values
+from icl_lab.tasks import Task
+from icl_lab.training.ensemble import Member, stack
+from icl_lab.training.loop import init_state, train_chunk
+from icl_lab.training.regimes import REGIMES, Regime
+from icl_lab.training.settings import TrainingSettings
+
+Learner = Callable[[Prompts], Predictions]
+LAPSE = "lapse"
+
+
+def parameter_names(reference: Reference, task: Task) -> tuple[str, ...]:
+    """The free parameters a reference has on tasks with that kind of outcome, the lapse rate last."""
+    outcomes = task.outcomes
+    return tuple(reference.free(Scales(1.0, 1, 1.0, 0 if outcomes.linear else outcomes.size)))
+
+
+def teacher_of(task: Task, reference: Reference, parameters: Mapping[str, float]) -> ReferenceLearner:
+    """A reference at these parameters as a learner, with what it learns on the task beforehand (Meta-SGD).
+
+    Args:
+        parameters: a value for each of `parameter_names`; `lapse` may be left out (no uniform guesses).
+
+    Raises:
+        ValueError: a reference that does not apply to the task, an unknown parameter or a missing one.
+    """
+    if not reference.applies(task):
+        raise ValueError(f"reference: {reference.name!r} does not apply to {type(task).__name__}")
+    names = parameter_names(reference, task)
+    for name in parameters:
+        if name not in names:
+            raise ValueError(f"parameters: {reference.name!r} has no {name!r}; it has {', '.join(names) or 'none'}")
+    if missing := [name for name in names if name not in parameters and name != LAPSE]:
+        raise ValueError(f"parameters: {reference.name!r} needs {', '.join(missing)}")
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in parameters.items()}
+    return ReferenceLearner(task, {**reference.prepared(task), **values}, reference)
+
+
+def distil(
+    task: Task,
+    reference: Reference,
+    parameters: Mapping[str, float],
+    model: Network,
+    format: Format,
+    settings: TrainingSettings,
+    seeds: Sequence[int] = (0,),
+    regimes: Sequence[Regime] = REGIMES,
+) -> Params:
+    """Train a student per seed on a reference's answers, all in one program.
+
+    Args:
+        task: of the prompts; it is also what the reference knows (its pool, its noise).
+        reference, parameters: the teacher, see `teacher_of`.
+        model, format, settings: of the students.
+        seeds: one member each.
+        regimes: where prompts come from, in equal parts of every batch.
+
+    Returns:
+        Parameters after the last step, every array with a leading member axis. Other parameter values of the same
+        reference, and other task data, reuse the program.
+
+    Raises:
+        ValueError: as `teacher_of`, or no seeds.
+    """
+    teacher = teacher_of(task, reference, parameters)
+    rates = (settings.learning_rate, settings.weight_decay)
+    members = stack([Member(seed, task, *rates, teacher=teacher, regimes=tuple(regimes)) for seed in seeds])
+    state = init_state(model, format, settings, members)
+    for done in range(0, settings.steps, settings.chunk):
+        steps = min(settings.chunk, settings.steps - done)
+        state, _ = train_chunk(model, format, settings, members, state, steps)
+    return state.params
+
+
+@jax.jit
+def student_teacher_distance(
+    student: Learner, teacher: Learner, prompts: Prompts, unit: Values
+) -> Float[Array, " batch"]:
+    """Mean divergence of the student from its teacher over the scored positions of every prompt, in nats.
+
+    The judge's distance: (ŷ − teacher's mean)²/2·unit, or KL(student ‖ teacher) of classes. Of a reference bank the
+    arguments are `bank.prompts` and `bank.unit`, the regimes `bank.slices`; of other prompts the unit is
+    `task.unit(prompts)`. Positions a student's format does not read must not be scored.
+    """
+    with jax.default_matmul_precision("highest"):
+        divergence = student(prompts).divergence(teacher(prompts), unit)
+    scored = jnp.asarray(prompts.scored)
+    return jnp.where(scored, divergence, 0.0).sum(-1) / scored.sum(-1)
