@@ -51,6 +51,24 @@ def _parser() -> _Parser:
     verify.add_argument("--noise-variance", type=float, default=0.0, help="σ² of it (default: 0)")
     listing = command("list", "show what there is")
     listing.add_argument("what", choices=LISTED, metavar="|".join(LISTED), help="what to show")
+    power = command("power", "before training: which hypotheses a configuration can separate, by what, at what cost")
+    power.add_argument("config", type=Path, metavar="CONFIG", help="such as configs/quickstart.yaml")
+    power.add_argument("--prompts", type=int, default=256, help="prompts per regime to extrapolate from (default: 256)")
+    power.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
+    calibrate = command(
+        "calibrate", "judge learners whose function is known: confusion matrix, identification, false claims"
+    )
+    calibrate.add_argument(
+        "--task", action="append", metavar="NAME", help="one family (default: all three); may be repeated"
+    )
+    calibrate.add_argument("--draws", type=int, default=2, help="planted learners per reference (default: 2)")
+    calibrate.add_argument("--prompts", type=int, default=384, help="prompts per regime (default: 384)")
+    calibrate.add_argument(
+        "--seed", type=int, default=1000, help="of prompts, pools, parameters, noise (default: 1000)"
+    )
+    calibrate.add_argument(
+        "--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)"
+    )
     command("bench", "measure speed: ratios within this one run")
     task = command("new-task", "write a task file with its test and configuration, ready to edit and to run")
     task.add_argument("name", metavar="NAME", help="a Python identifier, such as noisy_parity")
@@ -97,6 +115,12 @@ def _dispatch(arguments: list[str]) -> int:
             return _report(given.run)
         case "verify":
             return _verify(given.dimension, given.examples, given.noise_variance)
+        case "calibrate":
+            return _calibrate(given)
+        case "power":
+            return _power(given)
+        case "judge":
+            return _judge(given)
         case "list":
             from icl_lab.listings import show
 
@@ -171,6 +195,103 @@ def _verify(dimension: int, examples: int, noise_variance: float) -> int:
     claims = verify.run(dimension, examples, noise_variance)
     for claim in claims:
         print(line(claim))
+    return 1 if failed(claims) else 0
+
+
+def _judge(given: argparse.Namespace) -> int:
+    from icl_lab.calibration.families import FAMILIES
+    from icl_lab.runs.config import JudgeConfig, load_config
+    from icl_lab.runs.errors import nearest
+
+    if given.prompts < 8:
+        raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
+    if given.config and given.task:
+        raise InputError(f"--task: {given.task!r} and --config exclude one another; give one of them")
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    if given.config:
+        config = load_config(given.config)
+        name = given.subject or next(iter(config.subjects))
+        if name not in config.subjects:
+            raise InputError(f"--subject: {name!r} is not in {given.config}; {nearest(name, list(config.subjects))}")
+        task = config.subjects[name].members(config.seed)[0].member.task
+        described = config.resolved()["subjects"][name]["task"]
+    else:
+        name = given.task or "linear_regression"
+        if given.subject:
+            raise InputError(f"--subject: {given.subject!r} has no effect without --config")
+        if name not in FAMILIES:
+            raise InputError(f"--task: {name!r} is not known; {nearest(name, list(FAMILIES))}")
+        task, described = FAMILIES[name](0), {"family": name}
+    from icl_lab.runs.outside import judge_outside
+
+    settings = JudgeConfig(prompts=given.prompts, calibration=given.prompts, snapshots=0, planted=False)
+    directory = judge_outside(
+        given.learner, task, described, settings, given.output, say=lambda line: print(line, file=sys.stderr)
+    )
+    _show_report(directory.path, draw=not directory.report_is_current)
+    return 0
+
+
+def _power(given: argparse.Namespace) -> int:
+    from icl_lab.runs.config import load_config
+
+    if given.prompts < 8:
+        raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
+    config = load_config(given.config)
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    from rich.console import Console
+
+    from icl_lab.report.power import build
+    from icl_lab.runs.directory import writing
+    from icl_lab.runs.power import power, power_table
+    from icl_lab.runs.results import read_results
+
+    directory = power(config, given.prompts, given.output, say=lambda line: print(line, file=sys.stderr))
+    groups, _ = read_results(directory)
+    console = Console()
+    console = console if console.is_terminal else Console(width=FILE_WIDTH)
+    for name, dataset in groups.items():
+        console.print(power_table(name, dataset))
+    with writing(directory.path):
+        print(f"report: {build(directory.path)}")
+    return 0
+
+
+def _calibrate(given: argparse.Namespace) -> int:
+    from icl_lab.calibration.families import FAMILIES
+    from icl_lab.runs.errors import nearest
+
+    for name, least in (("draws", 1), ("prompts", 8), ("seed", 0)):
+        if getattr(given, name) < least:
+            raise InputError(f"--{name}: {getattr(given, name)} is too small; it must be at least {least}")
+    for name in given.task or ():
+        if name not in FAMILIES:
+            raise InputError(f"--task: {name!r} is no family that is calibrated; {nearest(name, list(FAMILIES))}")
+    from icl_lab.runs.environment import prepare_jax
+
+    prepare_jax()
+    from rich.console import Console
+
+    from icl_lab.report.calibration import build
+    from icl_lab.runs.calibrate import CalibrationConfig, calibrate
+    from icl_lab.runs.claims import claims_table, failed, read_claims
+    from icl_lab.runs.directory import writing
+    from icl_lab.runs.results import check_results
+
+    families = tuple(dict.fromkeys(given.task or FAMILIES))
+    config = CalibrationConfig(families=families, draws=given.draws, prompts=given.prompts, seed=given.seed)
+    directory = calibrate(config, given.output, say=lambda line: print(line, file=sys.stderr))
+    check_results(directory)
+    with writing(directory.path):
+        page = build(directory.path)
+    claims = read_claims(directory.claims_file)
+    console = Console()
+    (console if console.is_terminal else Console(width=FILE_WIDTH)).print(claims_table(claims))
+    print(f"report: {page}")
     return 1 if failed(claims) else 0
 
 

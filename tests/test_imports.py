@@ -24,8 +24,9 @@ BELOW["training"] = BELOW["learners"] | {"learners"}
 BELOW["probes"] = BELOW["learners"] | {"learners", "statistics"}
 BELOW["stress"] = BELOW["probes"]
 BELOW["hypotheses"] = BELOW["probes"] | {"probes"}
-BELOW["runs"] = BELOW["hypotheses"] | {"hypotheses", "training", "stress"}
-BELOW["report"] = set()
+BELOW["calibration"] = BELOW["hypotheses"] | {"hypotheses"}
+BELOW["runs"] = BELOW["calibration"] | {"calibration", "training", "stress"}
+BELOW["report"] = {"statistics"}
 COMMANDS = ("cli", "__main__", "__init__", "listings", "scaffold", "verify", "bench")
 PURE = (
     "pytrees",
@@ -41,6 +42,7 @@ PURE = (
     "probes",
     "stress",
     "hypotheses",
+    "calibration",
 )
 # What reaches the disk, the screen, the clock or hidden state.
 IMPURE_MODULES = {

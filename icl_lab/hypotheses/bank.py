@@ -84,13 +84,32 @@ class Bank:
         mask = np.asarray(self.prompts.scored) & np.asarray(scored)
         return dataclasses.replace(self, prompts=self.prompts.replace(scored=mask))
 
+    def first(self, prompts: int) -> tuple["Bank", np.ndarray]:
+        """The bank of the first so many prompts of every set, and their rows in this one."""
+        kept = {name: np.arange(rows.start, rows.stop)[:prompts] for name, rows in self.slices.items()}
+        half = self.slices[CALIBRATION].stop // 2  # from both halves, the training prior's and the fresh one's
+        kept[CALIBRATION] = np.concatenate([np.arange(half)[: prompts // 2], half + np.arange(half)[: prompts // 2]])
+        rows = np.concatenate(list(kept.values()))
+        ends = np.cumsum([0, *map(len, kept.values())])
+        slices = {name: slice(int(a), int(b)) for name, a, b in zip(kept, ends[:-1], ends[1:], strict=True)}
+        predictions = {name: self.rows(found, rows, len(self.grids[name])) for name, found in self.predictions.items()}
+        part = dataclasses.replace(
+            self,
+            prompts=jax.tree.map(lambda leaf: leaf[rows], self.prompts),
+            slices=slices,
+            unit=self.unit[rows],
+            predictions=predictions,
+            exact=None if self.exact is None else jax.tree.map(lambda leaf: leaf[rows], self.exact),
+        )
+        return part, rows
+
     def distances(self, subject: Predictions, other: Predictions) -> Float[np.ndarray, "*lead prompt"]:
         """Mean divergence of every prompt over its scored positions, in nats. Unscored positions may hold NaN."""
         divergence = np.asarray(subject.divergence(other, self.unit))
         scored = np.asarray(self.prompts.scored)
         return np.where(scored, divergence, 0.0).sum(-1, dtype=np.float64) / scored.sum(-1)
 
-    def rows(self, predictions: Predictions, rows: slice | int, leading: int = 0) -> Predictions:
+    def rows(self, predictions: Predictions, rows: slice | int | np.ndarray, leading: int = 0) -> Predictions:
         """Some prompts of predictions that have `leading` axes before the prompt axis."""
         return jax.tree.map(lambda leaf: leaf[(slice(None),) * leading + (rows,)], predictions)
 

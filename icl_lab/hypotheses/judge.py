@@ -4,19 +4,22 @@ Each reference's free parameters are fitted to the subject on calibration prompt
 mean distance to reference k in regime r, j the nearest reference and D_0(r) the distance to the zero predictor:
 
 1. near set: all k with D_k(r) ≤ 3·max(D_j(r), .002) in every regime r;
-2. a decoy in the near set: inconclusive;
+2. a decoy in the near set: inconclusive, unless it is a variation of a reference that is near as well (a tempered
+   posterior of pool Bayes): such a near miss counts only by being nearer;
 3. D_j(r) > 2% of max(D_0(r), .002) in some regime, or D_0 ≤ .002 everywhere (it answers nothing): unexplained;
-4. a reference outside the near set is *rejected* if somewhere at least 4× farther than max(D_j(r), .002); one that is
-   neither near nor rejected, or nothing rejected at all: inconclusive;
-5. otherwise the hypotheses of the near set are supported together.
+4. a reference outside the near set is *rejected* if somewhere at least 4× farther than max(D_j(r), .002); a decoy or
+   rival that is neither near nor rejected, or nothing rejected at all: inconclusive;
+5. otherwise the hypotheses of the near set are supported together. A hypothesis none of whose references is near, but
+   not all rejected, is *undecided*.
 
-Measured on planted learners, d = 5, 12 examples, σ = .5, pool 32, every reference at parameters between grid points,
-one or two draws each, plus noise of 0 / 2 / 5 / 10% of the answers: identified .98 / .98 / .98 / .76 of 45, false
-support 0 of 180, support for decoys, rivals and an unlisted decoy (label median) 0 of 36. What is missed is called
-unexplained (steps whose answers grow large) or inconclusive, not another hypothesis. Two changes to the first rule came
-out of this: the input shift is ×1.5 instead of ×2, under which two and more gradient steps explode and their tails
-drown the mean; and the nearest reference is the one of smallest D_k/D_0 averaged over regimes. With the true mechanism
-missing from the candidates, support is not ruled out: the design's prototype measured .14 on regression.
+Figures: `icl-lab calibrate` measures them, on prompts, pools and parameters of seeds that the rule was not chosen on.
+Four changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
+gradient steps explode and their tails drown the mean. The nearest reference is the one of smallest D_k/D_0 averaged
+over regimes. Near misses are listed: without them a posterior tempered with β = .35 or 2.5 counted as pool Bayes (6 of 6
+supported H1, now 0 of 13). And a reference between the two thresholds leaves its own hypothesis undecided instead of
+the whole verdict inconclusive: on chains, where learned and plain steps lie 3 to 4 times apart, that identifies .91 at
+2% noise instead of .83 and .87 instead of .57 at 10%, with no more false support (0 of 53 on chains, 1 of 64 on
+regression, before and after). Trimming the prompts of largest answers gained nothing.
 
 A hypothesis is refuted when every one of its references is rejected, whatever the status; it coincides when its near
 references all have a simpler near counterpart that suffices. The mechanism stays "not tested": behaviour cannot show
@@ -156,9 +159,15 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     order = np.argsort(ratio.max(0))
     near_names = tuple(names[i] for i in order if near[i])
     remainder = float((finite[:, nearest] / zero).max())
-    between = tuple(names[i] for i in order if not near[i] and not rejected[i])
+    # A variation of a reference that is near blocks nothing: it would have to be nearer.
+    yielding = {n for n in names if owner_of(n) == "decoy" and {*REFERENCES[n][1].yields_to} & {*near_names}}
+    between = tuple(
+        names[i]
+        for i in order
+        if not near[i] and not rejected[i] and owner_of(names[i]) in ("decoy", "rival") and names[i] not in yielding
+    )
     reasons = []
-    decoys = [name for name in near_names if owner_of(name) == "decoy"]
+    decoys = [name for name in near_names if owner_of(name) == "decoy" and name not in yielding]
     if silent:
         reasons.append("the answers do not differ from the zero predictor's")
     if remainder > thresholds.remainder:

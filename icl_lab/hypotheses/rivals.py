@@ -1,11 +1,20 @@
 """References outside the five hypotheses: rivals, which are named when near, and decoys, which block a verdict."""
 
+from icl_lab.learners.bayes import matched_moments, tempered_pool_bayes, tempered_population_bayes
 from icl_lab.learners.counts import suffix_counts
 from icl_lab.learners.decoys import label_mean, lasso, previous_label
 from icl_lab.learners.gradient import newton_schulz, newton_with_link
 from icl_lab.learners.modular import modular_elimination, ratio_rule
 from icl_lab.learners.parity import gf2_elimination
-from icl_lab.learners.reference import Reference, geometric, has_classes, has_real_outcomes, is_stream
+from icl_lab.learners.reference import (
+    Reference,
+    geometric,
+    has_classes,
+    has_pool,
+    has_real_outcomes,
+    has_support,
+    is_stream,
+)
 from icl_lab.tasks import BooleanRules, ModularRules, Task
 
 
@@ -70,6 +79,32 @@ DECOYS = (
         settings=(("length", 3),),
         grid=lambda s: {"concentration": geometric(0.05, 10, 8)},
         applies=is_stream,
+    ),
+    # Near misses of Bayesian inference: where one is much nearer than what it varies, that one is not near.
+    Reference(
+        "tempered_pool_bayes",
+        "tempered posterior over the pool",
+        tempered_pool_bayes,
+        grid=lambda s: {"exponent": geometric(0.25, 4, 9)},
+        lapses=True,
+        applies=has_pool,
+        yields_to=("pool_bayes", "pool_map"),
+    ),
+    Reference(
+        "tempered_population_bayes",
+        "tempered posterior over all rules",
+        tempered_population_bayes,
+        grid=lambda s: {"exponent": geometric(0.25, 4, 9)},
+        lapses=True,
+        applies=has_support,
+        yields_to=("population_bayes", "population_map"),
+    ),
+    Reference(
+        "matched_moments",
+        "Gaussian with the pool's moments",
+        matched_moments,
+        applies=lambda task: has_pool(task) and has_real_outcomes(task),
+        yields_to=("population_bayes", "ridge"),
     ),
     Reference("ratio_rule", "multiple of an example", ratio_rule, applies=is_modular, lapses=True),
 )

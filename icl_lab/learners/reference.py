@@ -113,6 +113,8 @@ class Reference:
         prepare: task → {reference name: {argument: array}}, what it and others learn on the task beforehand, in one go
             (Meta-SGD); or None.
         applies: which tasks it makes sense for.
+        yields_to: names of references that this one can mimic. Of decoys: it blocks no verdict where one of them is as
+            near as itself, it only shows that they are not near enough.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Reference:
     lapses: bool = False
     prepare: Callable[[Task], Mapping[str, Mapping[str, Any]]] | None = None
     applies: Callable[[Task], bool] = lambda task: True
+    yields_to: tuple[str, ...] = ()
 
     def __call__(
         self, task: Task, prompts: Prompts, lapse: Array | float | None = None, **parameters: Any

@@ -73,14 +73,14 @@ def verdict_rule(limits: Thresholds) -> list[str]:
         f"A reference is near if its distance is at most {limits.near:g} times that of the nearest "
         f"one (or the floor of "
         f"{limits.floor:g} nats, where that is larger) on every prompt set.",
-        "A decoy among the near ones makes the verdict inconclusive.",
+        "A decoy among the near ones makes the verdict inconclusive; a variation of a reference, such as a tempered "
+        "posterior, only where that reference is not near itself.",
         f"If the nearest leaves more than {limits.remainder:.0%} of the distance of the answer that knows nothing, "
         "the subject is unexplained.",
-        f"Every rejected reference must be at least {limits.reject:g} times farther on some prompt set; "
-        f"else the verdict is "
-        "inconclusive, and so it is when nothing was rejected.",
+        f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected. With a decoy or "
+        "rival that is neither near nor rejected the verdict is inconclusive, and so it is when nothing was rejected.",
         "Otherwise the hypotheses of the near references are supported together. A hypothesis is refuted when all "
-        "of its references are rejected, and coincides (≡) when each of its near references has a simpler near "
+        "of its references are rejected, undecided when some are neither near nor rejected, and coincides (≡) when each of its near references has a simpler near "
         "counterpart, "
         "such as learned gradient steps where plain ones do as well.",
     ]

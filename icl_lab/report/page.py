@@ -53,7 +53,7 @@ def _page(run: Run, figures: Path) -> Iterator[str]:
     links += [("glossary", "Glossary"), ("provenance", "Provenance")]
     yield "<nav>" + " ".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in links) + "</nav>"
     yield '<h2 id="scoreboard">Scoreboard</h2>'
-    yield _figure(figures, "scoreboard", lambda: scoreboard.draw(run), scoreboard.READING)
+    yield figure_html(figures, "scoreboard", lambda: scoreboard.draw(run), scoreboard.READING)
     yield '<h2 id="claims">Claims</h2>'
     yield claims_table(run)
     for subject in run.subjects:
@@ -62,7 +62,7 @@ def _page(run: Run, figures: Path) -> Iterator[str]:
         yield '<h2 id="planted">Planted learners: is the judge to be trusted?</h2>'
     for subject in run.planted:
         yield f"<h3>{escape(subject.family or subject.title)}</h3>"
-        yield _figure(figures, _slug(subject.name), lambda s=subject: planted.draw(s), planted.READING)
+        yield figure_html(figures, _slug(subject.name), lambda s=subject: planted.draw(s), planted.READING)
     yield '<h2 id="glossary">Glossary</h2>'
     yield _glossary(run.subjects[0].thresholds if run.subjects else Thresholds())
     yield '<h2 id="provenance">Provenance</h2>'
@@ -104,12 +104,14 @@ def _section(subject: Subject, anchor: str, figures: Path) -> Iterator[str]:
     )
     for name, entry in SUBJECT_FIGURES.items():
         yield f"<h3>{escape(entry.heading)}</h3>"
-        yield _figure(figures, f"{_slug(subject.name)}-{name}", lambda draw=entry.draw: draw(subject), entry.reading)
+        yield figure_html(
+            figures, f"{_slug(subject.name)}-{name}", lambda draw=entry.draw: draw(subject), entry.reading
+        )
     for condition in subject.trained:
         yield references_table(subject, condition)
 
 
-def _figure(figures: Path, name: str, draw: Callable[[], Drawing | LeftOut], reading: str) -> str:
+def figure_html(figures: Path, name: str, draw: Callable[[], Drawing | LeftOut], reading: str) -> str:
     """Draw, store as PNG and SVG, and return the HTML; a line with the reason where there is nothing to draw."""
     drawn = draw()
     if isinstance(drawn, LeftOut):

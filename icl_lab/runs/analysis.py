@@ -22,6 +22,7 @@ from icl_lab.hypotheses.judge import (
     zero_predictor,
 )
 from icl_lab.learners import TransformerLearner
+from icl_lab.learners.outside import OutsideLearner
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model
 from icl_lab.outcomes import Outcomes
@@ -240,9 +241,10 @@ def _probes(
         prompts = jax.tree.map(lambda leaf, a=rows.start, n=count: jnp.asarray(leaf[a : a + n]), bank.prompts)
         influence.append(np.abs(np.asarray(label_influence(member.learner, bank.task, prompts))).mean(0))
         linearity.append(float(label_nonlinearity(member.learner, bank.task, prompts, jax.random.key(0))))
-        own = query_sensitivity(member.learner, prompts)
+        differentiable = not isinstance(member.learner, OutsideLearner)
+        own = query_sensitivity(member.learner, prompts) if differentiable else None
         for name in names:
-            if name not in comparison.fits:
+            if own is None or name not in comparison.fits:
                 continue
             parameters = {key: jnp.float32(value) for key, value in comparison.fits[name].parameters.items()}
             reference = ReferenceLearner(bank.task, {**bank.prepared[name], **parameters}, REFERENCES[name][1])

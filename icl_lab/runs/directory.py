@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
@@ -26,6 +26,24 @@ from icl_lab.runs.yaml_file import read_yaml
 RESULTS_DIGEST = "results_sha256"
 
 
+@runtime_checkable
+class Resolved(Protocol):
+    """What a directory is made for: a configuration with a name, its plain values and their hash."""
+
+    @property
+    def name(self) -> str:
+        """First part of the directory's name."""
+        ...
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides the results, as plain JSON values."""
+        ...
+
+    def hash8(self) -> str:
+        """Eight hex digits that stand for it."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """Paths of a run and the state it is in."""
@@ -33,12 +51,12 @@ class RunDirectory:
     path: Path
 
     @classmethod
-    def of(cls, config: RunConfig, output: Path | str) -> "RunDirectory":
+    def of(cls, config: "Resolved", output: Path | str) -> "RunDirectory":
         """Where this configuration's run belongs. Nothing is written."""
         return cls(Path(output) / f"{config.name}-{config.hash8()}")
 
     @classmethod
-    def create(cls, config: RunConfig, output: Path | str) -> "RunDirectory":
+    def create(cls, config: "Resolved", output: Path | str) -> "RunDirectory":
         """That directory, made if it is not there, with config.yaml inside.
 
         Raises:
@@ -67,7 +85,7 @@ class RunDirectory:
             raise InputError(f"{path}: no config.yaml in it; give a run directory such as runs/quickstart-0123abcd")
         return directory
 
-    def _keep_config(self, config: RunConfig) -> None:
+    def _keep_config(self, config: "Resolved") -> None:
         if not self.config_file.exists():
             text = yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True)
             write_atomically(self.config_file, text.encode())

@@ -1,11 +1,16 @@
-"""How JAX is set up for a command: exact comparisons, and compiled programs kept between runs."""
+"""How JAX is set up for a command, and what a run was made on: exact comparisons, programs kept between runs."""
 
 import contextlib
+import datetime
+import json
 import os
+import platform
 import stat
+from importlib.metadata import version
 from pathlib import Path
 
 MOST_CPU_DEVICES = 8
+LIBRARIES = ("icl_lab", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def prepare_jax() -> None:
@@ -46,3 +51,15 @@ def cache_directory() -> Path | None:
         return directory if os.access(directory, os.W_OK) else None
     except (OSError, RuntimeError):
         return None
+
+
+def surroundings() -> dict[str, str]:
+    """Device, date and versions, for stored results."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "device": f"{jax.device_count()} × {device.device_kind} ({device.platform}), {platform.machine()}",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": json.dumps({"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}),
+    }

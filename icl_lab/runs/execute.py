@@ -1,12 +1,9 @@
 """A whole run: train or resume every subject, judge all members, store results and claims. What `icl-lab run` calls."""
 
-import datetime
 import json
-import platform
 import re
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ from icl_lab.runs.analysis import Judged, analyse, token_labels, transformer_lea
 from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.environment import surroundings
 from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
 from icl_lab.runs.subject import Expectation, Subject
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     import xarray
 
 Say = Callable[[str], None]
-LIBRARIES = ("icl_lab", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 # Planted learners at noise-free parameters between grid points: at least this part is to be recognised.
 PLANTED_RECOGNISED = 0.85
 
@@ -260,21 +257,22 @@ def _meets(expect: Expectation, verdict: Mapping[str, Any]) -> bool:
 
 def provenance(config: RunConfig) -> dict[str, Any]:
     """Where and with what a run was made, for the root of results.nc."""
-    device = jax.devices()[0]
-    return {
+    return surroundings() | {
         "name": config.name,
         "title": config.title,
         "description": config.description,
-        "device": f"{jax.device_count()} × {device.device_kind} ({device.platform}), {platform.machine()}",
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "versions": json.dumps({"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}),
         "config": yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True),
-        "judge": json.dumps(
-            {
-                "near_ratio": THRESHOLDS.near,
-                "far_ratio": THRESHOLDS.reject,
-                "floor": THRESHOLDS.floor,
-                "unexplained": THRESHOLDS.remainder,
-            }
-        ),
+        "judge": judge_rule(),
     }
+
+
+def judge_rule() -> str:
+    """The thresholds of the verdict rule as JSON, for the report."""
+    return json.dumps(
+        {
+            "near_ratio": THRESHOLDS.near,
+            "far_ratio": THRESHOLDS.reject,
+            "floor": THRESHOLDS.floor,
+            "unexplained": THRESHOLDS.remainder,
+        }
+    )

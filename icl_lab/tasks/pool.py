@@ -57,7 +57,13 @@ def _latents(task: Task) -> tuple[Any, Callable[[Array], Any], Callable[[Array],
     return task.support, task.latent_at, task.log_prior
 
 
-def _fold(task: Task, prompts: Prompts, initial: Any, step: Callable[[Any, Array, Array, Predictions], Any]) -> Any:
+def _fold(
+    task: Task,
+    prompts: Prompts,
+    exponent: Array | float,
+    initial: Any,
+    step: Callable[[Any, Array, Array, Predictions], Any],
+) -> Any:
     """Fold `step(carry, index [c], log_weight [c, batch, position], outcome [c, batch, position])` over pool chunks."""
     size, latent_at, log_prior = _latents(task)
 
@@ -67,7 +73,7 @@ def _fold(task: Task, prompts: Prompts, initial: Any, step: Callable[[Any, Array
         def one(x: Array, y: Array) -> tuple[Array, Predictions]:
             outcome = task.outcome(latent, x)
             seen = jnp.cumsum(task.input_log_prob(latent, x, y))
-            return prior + seen + sum_before(outcome.log_prob(y)), outcome
+            return prior + exponent * (seen + sum_before(outcome.log_prob(y))), outcome
 
         return jax.vmap(one)(prompts.x, prompts.y)
 
@@ -80,8 +86,14 @@ def _fold(task: Task, prompts: Prompts, initial: Any, step: Callable[[Any, Array
     return jax.lax.fori_loop(0, (jnp.asarray(size) + CHUNK - 1) // CHUNK, body, initial)
 
 
-def pool_posterior(task: Task, prompts: Prompts) -> PoolPosterior:
+def pool_posterior(task: Task, prompts: Prompts, exponent: Array | float = 1.0) -> PoolPosterior:
     """One pass over the pool of `task.prior`, or over the support of an enumerable population.
+
+    Args:
+        task: whose prior and outcomes.
+        prompts: what has been seen.
+        exponent: β of the tempered posterior, whose weights are π_m L_m^β for a likelihood L_m: 1 is Bayes, β → ∞ the
+            MAP member, β → 0 forgets the prompt. With β ≠ 1 `log_evidence` is that of the tempered likelihood.
 
     Raises:
         TypeError: the task's prior is neither.
@@ -115,15 +127,15 @@ def pool_posterior(task: Task, prompts: Prompts) -> PoolPosterior:
         return log_total, mixed, log_joint, jnp.maximum(best, log_weight.max(0)), best_index, best_outcome
 
     initial = (lowest, zeros, lowest, lowest, jnp.zeros(shape, int), zeros)
-    log_total, mixed, log_joint, _, map_index, map_outcome = _fold(task, prompts, initial, step)
+    log_total, mixed, log_joint, _, map_index, map_outcome = _fold(task, prompts, exponent, initial, step)
     if kind is Categorical:
         predictive: Predictions = mixed
     else:
         predictive = Mixture(
             mixed.mean,
             mixed.variance,
-            jax.tree_util.Partial(_mixture_log_prob, task, prompts),
-            jax.tree_util.Partial(_mixture_sample, task, prompts),
+            jax.tree_util.Partial(_mixture_log_prob, task, prompts, exponent),
+            jax.tree_util.Partial(_mixture_sample, task, prompts, exponent),
         )
     return PoolPosterior(
         predictive=predictive,
@@ -148,7 +160,7 @@ def _shares(log_weight: Float[Array, "part batch position"]) -> Float[Array, "pa
     return weight / jnp.maximum(weight.sum(0), 1.0)
 
 
-def _mixture_log_prob(task: Task, prompts: Prompts, y: Array) -> Array:
+def _mixture_log_prob(task: Task, prompts: Prompts, exponent: Array | float, y: Array) -> Array:
     """log Σ_m w_m p(y | θ_m) − log Σ_m w_m at outcomes y, streamed."""
     lowest = jnp.full(prompts.y.shape, -jnp.inf)
 
@@ -160,11 +172,11 @@ def _mixture_log_prob(task: Task, prompts: Prompts, y: Array) -> Array:
             jnp.logaddexp(bottom, jax.nn.logsumexp(log_weight, axis=0)),
         )
 
-    top, bottom = _fold(task, prompts, (lowest, lowest), step)
+    top, bottom = _fold(task, prompts, exponent, (lowest, lowest), step)
     return top - bottom
 
 
-def _mixture_sample(task: Task, prompts: Prompts, key: Array) -> Array:
+def _mixture_sample(task: Task, prompts: Prompts, exponent: Array | float, key: Array) -> Array:
     """One outcome per position: a member by the Gumbel trick while streaming, then its outcome."""
     shape = prompts.y.shape
 
@@ -178,5 +190,5 @@ def _mixture_sample(task: Task, prompts: Prompts, key: Array) -> Array:
         chosen = jnp.take_along_axis(drawn, winner[None], axis=0)[0]
         return jnp.maximum(best, score.max(0)), jnp.where(score.max(0) > best, chosen, value)
 
-    _, value = _fold(task, prompts, (jnp.full(shape, -jnp.inf), jnp.zeros(shape, prompts.y.dtype)), step)
+    _, value = _fold(task, prompts, exponent, (jnp.full(shape, -jnp.inf), jnp.zeros(shape, prompts.y.dtype)), step)
     return value

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from planting import between_grid_points, planted
+from planting import planted
 
+from icl_lab.calibration.planted import between_grid_points
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import CALIBRATION, build_bank, draw_prompts
 from icl_lab.hypotheses.interpolation import Block, lagrange

@@ -57,8 +57,25 @@ def test_a_learner_that_answers_nothing_is_unexplained():
 
 
 @pytest.mark.parametrize(("ratio", "status"), [(3.5, "inconclusive"), (4.1, "supported"), (2.9, "supported")])
-def test_between_near_and_rejected_nothing_is_concluded(ratio, status):
-    assert verdict_of(ridge=0.01, gd_1=0.01 * ratio, pool_bayes=FAR).status == status
+def test_a_rival_between_near_and_rejected_lets_nothing_be_concluded(ratio, status):
+    assert verdict_of(ridge=0.01, newton_2=0.01 * ratio, pool_bayes=FAR).status == status
+
+
+def test_a_hypothesis_between_near_and_rejected_is_undecided():
+    found = verdict_of(ridge=0.01, gd_1=0.035, pool_bayes=FAR, nearest_neighbour=FAR)
+    assert (found.status, found.supported) == ("supported", ("H1",))
+    assert "H5" in found.undecided
+    assert "H4" in found.refuted
+
+
+@pytest.mark.parametrize(("bayes", "status"), [(0.01, "supported"), (0.05, "inconclusive")])
+def test_a_near_miss_counts_only_by_being_nearer(bayes, status):
+    """A tempered posterior is as near as the posterior it varies: no matter. It alone is near: that one is not."""
+    found = verdict_of(pool_bayes=bayes, tempered_pool_bayes=0.009, gd_1=FAR)
+    assert found.status == status
+    assert found.supported == (("H1",) if status == "supported" else ())
+    between = verdict_of(pool_bayes=0.01, tempered_pool_bayes=0.035, gd_1=FAR)
+    assert between.status == "supported"
 
 
 def test_nothing_rejected_nothing_concluded():

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from shared_bank import bank
+
+__all__ = ["bank"]
 
 SMALL: dict[str, Any] = {
     "name": "small",

@@ -1,0 +1,1 @@
+"""How far the judge is to be trusted: its verdicts on learners whose function or mechanism is known."""

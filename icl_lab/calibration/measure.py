@@ -1,0 +1,116 @@
+"""Judging known subjects: one record per subject and noise, and the rates they add up to."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import jax
+import numpy as np
+
+from icl_lab.calibration.subjects import KnownSubject
+from icl_lab.calibration.truth import judged_without, named, scored, truth_of
+from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.judge import compare, judge
+from icl_lab.statistics import wilson_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What the judge said of one subject.
+
+    Attributes:
+        kind, name, group, reference: as of `KnownSubject`.
+        noise: name of the noise it was disturbed with.
+        prompts: prompts per regime that the judge saw.
+        truth: hypotheses of its equivalence class.
+        status, named, nearest, remainder: the verdict.
+        identified, false, split, explained: see `truth.scored`.
+        false_without: whether it supports something once all that is true of it is removed from the candidates.
+    """
+
+    kind: str
+    name: str
+    group: str
+    reference: str | None
+    noise: str
+    prompts: int
+    truth: tuple[str, ...]
+    status: str
+    named: tuple[str, ...]
+    nearest: str
+    remainder: float
+    identified: bool
+    false: bool
+    split: bool
+    explained: bool
+    false_without: bool
+
+    @property
+    def clean(self) -> bool:
+        """Whether no reference mimics it, so that any support is false."""
+        return not self.truth
+
+
+def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np.ndarray]] = ()) -> list[Record]:
+    """The judge's verdicts on a subject, with each of its noises.
+
+    Args:
+        bank: of the task.
+        subject: the known learner.
+        parts: banks of fewer prompts and their rows, as `bank.first` gives; planted subjects with low noise are judged
+            by these too.
+    """
+    answers = subject.answers()
+    truth = truth_of(bank, answers, subject.reference)
+    found = []
+    for noise in subject.noises:
+        disturbed = subject.disturbed(bank, answers, noise)
+        further = parts if noise == "low" and subject.kind == "planted" else ()
+        for part, rows in ((bank, slice(None)), *further):
+            comparison = compare(part, jax.tree.map(lambda leaf, r=rows: leaf[r], disturbed))
+            verdict = judge(comparison)
+            found.append(
+                Record(
+                    kind=subject.kind,
+                    name=subject.name,
+                    group=subject.group,
+                    reference=subject.reference,
+                    noise=noise,
+                    prompts=comparison.per_prompt.shape[-1],
+                    truth=truth.hypotheses,
+                    status=verdict.status,
+                    named=named(verdict),
+                    nearest=verdict.nearest,
+                    remainder=verdict.remainder,
+                    **scored(verdict, truth),
+                    false_without=judged_without(comparison, truth).status == "supported",
+                )
+            )
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """A count of successes with its 95% score interval (Wilson 1927)."""
+
+    count: int
+    total: int
+
+    @classmethod
+    def of(cls, values: Iterable[bool]) -> "Rate":
+        """Of a sequence of yes and no."""
+        values = list(values)
+        return cls(sum(values), len(values))
+
+    @property
+    def value(self) -> float:
+        """The share; NaN of nothing."""
+        return self.count / self.total if self.total else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% score interval."""
+        return wilson_interval(self.count, self.total)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.3f} [{low:.3f}, {high:.3f}] ({self.count} of {self.total})"

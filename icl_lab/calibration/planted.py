@@ -1,0 +1,84 @@
+"""Planted learners: references at parameters off their grid, disturbed as a network's answers would be."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.hypotheses.bank import Bank
+from icl_lab.learners.reference import ReferenceLearner
+from icl_lab.prompts import Categorical, Point, Predictions, Prompts
+
+
+def between_grid_points(bank: Bank, name: str, seed: int, margin: float = 0.0) -> dict[str, float]:
+    """Parameters that are no grid point, geometrically a quarter to three quarters of the way to the next.
+
+    Args:
+        bank: whose grids.
+        name: the reference.
+        seed: of the choice.
+        margin: share of every grid that is left out at both ends.
+    """
+    generator = np.random.default_rng([seed, *name.encode()])
+    chosen = {}
+    for parameter, values in bank.grids[name].items():
+        out = int(margin * len(values))
+        low = int(generator.integers(out, max(len(values) - 1 - out, out + 1)))
+        share = generator.uniform(0.25, 0.75)
+        chosen[parameter] = float(values[low] ** (1 - share) * values[low + 1] ** share)
+    return chosen
+
+
+def learner_at(bank: Bank, name: str, parameters: dict[str, float]) -> ReferenceLearner:
+    """A reference of the bank at these parameters, with what it learned on the task."""
+    given = {key: jnp.float32(value) for key, value in parameters.items()}
+    return ReferenceLearner(bank.task, {**bank.prepared[name], **given}, REFERENCES[name][1])
+
+
+@jax.jit
+def _answers(learner: ReferenceLearner, prompts: Prompts) -> Predictions:
+    with jax.default_matmul_precision("highest"):
+        return learner(prompts).answer()
+
+
+def answers_at(bank: Bank, name: str, parameters: dict[str, float], prompts: Prompts | None = None) -> Predictions:
+    """A reference's answers at these parameters, computed anew (not interpolated), on the bank's prompts or others."""
+    found = _answers(learner_at(bank, name, parameters), bank.prompts if prompts is None else prompts)
+    return jax.tree.map(np.asarray, found)
+
+
+def disturbed(bank: Bank, answers: Predictions, seed: int, noise: float) -> Predictions:
+    """Answers plus independent normal noise: on means, or on logits (log probabilities around their mean).
+
+    Args:
+        bank: whose prompts were answered.
+        answers: on all of them.
+        seed: of the noise.
+        noise: its size, relative to the root mean square at every position of every regime.
+    """
+    if not noise:
+        return answers
+    if not isinstance(answers, Categorical):
+        return Point(_with_noise(bank, np.asarray(answers.mean_target()[..., 0]), seed, noise))
+    logits = np.asarray(answers.log_probs - answers.log_probs.mean(-1, keepdims=True))
+    noisy: Any = np.asarray(jax.nn.log_softmax(_with_noise(bank, logits, seed, noise)))
+    return Categorical(noisy)
+
+
+def _with_noise(bank: Bank, values: np.ndarray, seed: int, noise: float) -> Any:  # stored as numpy
+    disturbance = np.random.default_rng(seed).normal(size=values.shape)
+    for rows in bank.slices.values():
+        disturbance[rows] *= np.sqrt(np.mean(np.square(values[rows]), axis=0))
+    return (values + noise * disturbance).astype(np.float32)
+
+
+def mixture(first: Predictions, second: Predictions, share: float) -> Predictions:
+    """(1 − share)·first + share·second: of means, or of probabilities."""
+    if isinstance(first, Categorical) and isinstance(second, Categorical):
+        logs: Any = np.stack([first.log_probs + np.log1p(-share), second.log_probs + np.log(share)])
+        mixed: Any = np.logaddexp(*logs).astype(np.float32)
+        return Categorical(mixed)
+    mean: Any = (1 - share) * first.mean_target()[..., 0] + share * second.mean_target()[..., 0]
+    return Point(mean.astype(np.float32))

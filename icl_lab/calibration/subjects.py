@@ -1,0 +1,204 @@
+"""The subjects of a calibration: learners whose function is known, drawn from seeds the judge was not built on."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from icl_lab.calibration.distortions import DISTORTIONS, Distortion
+from icl_lab.calibration.near_misses import NEAR_MISSES, NearMiss, near_miss_answers
+from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, learner_at, mixture
+from icl_lab.calibration.truth import KEYS
+from icl_lab.formats import Interleaved, Stream
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.judge import owner_of
+from icl_lab.learners import TransformerLearner
+from icl_lab.learners.decoys import label_median
+from icl_lab.learners.reference import ReferenceLearner
+from icl_lab.models import Model, TransformerConfig
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.streams import stream
+from icl_lab.tasks import Task
+
+LOW, MIDDLE, HIGH = 0.02, 0.05, 0.1
+NOISES = {"none": 0.0, "low": LOW, "middle": MIDDLE, "high": HIGH}
+"""Noise of planted learners, relative to the root mean square of their answers or logits."""
+
+KINDS = {
+    "planted": "a reference at parameters off the grid",
+    "listed": "a decoy or rival that the judge knows",
+    "mixture": "half of one hypothesis's reference, half of another's",
+    "near miss": "almost Bayesian: tempered, wrong noise, matched moments",
+    "distorted": "a reference that sees or says something distorted; unknown to the judge",
+    "untrained": "a transformer with random weights",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownSubject:
+    """A learner whose function is known.
+
+    Attributes:
+        kind: a key of KINDS.
+        name: unique among the subjects of a bank.
+        group: what its row of the confusion matrix is: a hypothesis's key, or its kind.
+        reference: name of the reference it is, if it is one.
+        answers: () → its undisturbed answers on the bank's prompts; worked out only when asked for.
+        noises: names of the noises (`NOISES`) it is judged with.
+        seed: of the noise.
+    """
+
+    kind: str
+    name: str
+    group: str
+    answers: Callable[[], Predictions]
+    noises: tuple[str, ...] = ("low",)
+    reference: str | None = None
+    seed: int = 0
+
+    def disturbed(self, bank: Bank, answers: Predictions, noise: str) -> Predictions:
+        """Its answers with one of its noises."""
+        return disturbed(bank, answers, self.seed, NOISES[noise])
+
+
+def known_subjects(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+    """All subjects of a bank, the same for the same seed.
+
+    Args:
+        bank: of the task, its prompts drawn from a seed of its own.
+        seed: of parameters, strengths and noise.
+        draws: subjects per reference; the other kinds have as many per family of theirs.
+    """
+    yield from _planted(bank, seed, draws)
+    yield from _mixtures(bank, seed, draws)
+    yield from _near_misses(bank, seed, 4 * draws)
+    yield from _distorted(bank, seed, draws)
+    yield from _untrained(bank, seed, 8 * draws)
+
+
+def _planted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+    for name in bank.references:
+        owner, reference = REFERENCES[name]
+        if reference.yields_to:
+            continue  # variations of a reference are among the near misses
+        for draw in range(draws):
+            number = seed + draw
+            parameters = between_grid_points(bank, name, number)
+            yield KnownSubject(
+                kind="planted" if owner in KEYS else "listed",
+                name=f"{name} {draw}",
+                group=owner if owner in KEYS else "listed",
+                reference=name,
+                answers=functools.partial(answers_at, bank, name, parameters),
+                noises=tuple(NOISES) if owner in KEYS else ("low",),
+                seed=number,
+            )
+
+
+def _mixtures(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+    """Of two references of different hypotheses, drawn at random."""
+    names = [name for name in bank.references if owner_of(name) in KEYS]
+    generator = np.random.default_rng([seed, 1])
+    for draw in range(10 * draws):
+        first, second = generator.choice(names, 2, replace=False)
+        while owner_of(first) == owner_of(second):
+            first, second = generator.choice(names, 2, replace=False)
+        number = seed + draw
+
+        def answers(first: str = str(first), second: str = str(second), number: int = number) -> Predictions:
+            both = [answers_at(bank, name, between_grid_points(bank, name, number)) for name in (first, second)]
+            return mixture(both[0], both[1], 0.5)
+
+        yield KnownSubject("mixture", f"{first} + {second} {draw}", "mixture", answers, seed=number)
+
+
+def _near_misses(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+    for family in NEAR_MISSES:
+        if not family.applies(bank.task):
+            continue
+        generator = np.random.default_rng([seed, *family.name.encode()])
+        for draw in range(1 if family.single else draws):
+            low, high = family.strengths[draw % len(family.strengths)]
+            strength = float(np.exp(generator.uniform(np.log(low), np.log(high))))
+
+            def answers(family: NearMiss = family, strength: float = strength) -> Predictions:
+                return jax.tree.map(np.asarray, near_miss_answers(family, bank.task, bank.prompts, strength))
+
+            name = f"{family.name} {strength:.2f}"
+            yield KnownSubject("near miss", name, "near miss", answers, seed=seed + draw)
+
+
+@functools.partial(jax.jit, static_argnames="distortion")
+def _distort(
+    distortion: Distortion, learner: ReferenceLearner, task: Task, prompts: Prompts, strength: Array | float
+) -> Predictions:
+    with jax.default_matmul_precision("highest"):
+        return distortion.apply(learner, task, prompts, strength).answer()
+
+
+def _distorted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+    """Every distortion of the best known references, of other parameters in every draw."""
+    bases = [name for name in DISTORTED if name in bank.references]
+    for distortion in DISTORTIONS:
+        generator = np.random.default_rng([seed, *distortion.name.encode()])
+        for base in bases:
+            for draw in range(draws if bank.grids[base] or distortion.strengths[0] < distortion.strengths[1] else 1):
+                number, strength = seed + draw, float(generator.uniform(*distortion.strengths))
+
+                def answers(
+                    distortion: Distortion = distortion, base: str = base, number: int = number, s: float = strength
+                ) -> Predictions:
+                    learner = learner_at(bank, base, between_grid_points(bank, base, number))
+                    return jax.tree.map(np.asarray, _distort(distortion, learner, bank.task, bank.prompts, s))
+
+                name = f"{base}, {distortion.name} {draw}"
+                yield KnownSubject("distorted", name, "distorted", answers, seed=number)
+    yield KnownSubject(
+        "distorted", "label_median", "distorted", functools.partial(_median, bank.task, bank.prompts), seed=seed
+    )
+
+
+# References that are distorted: at least one of every hypothesis, for every kind of task.
+DISTORTED = ("pool_bayes", "population_bayes", "ridge", "nadaraya_watson", "nearest_neighbour", "gd_5", "meta_sgd_2")
+
+
+@jax.jit
+def _median_answers(task: Task, prompts: Prompts) -> Predictions:
+    return label_median(task, prompts).answer()
+
+
+def _median(task: Task, prompts: Prompts) -> Predictions:
+    return jax.tree.map(np.asarray, _median_answers(task, prompts))
+
+
+@jax.jit
+def _untrained_answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
+    return learner(prompts).answer()
+
+
+def _untrained(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+    """Two layers, two heads, width 32; initial weights one to three times as large as usual."""
+    task = bank.task
+    format = Stream() if task.is_stream else Interleaved()
+    for draw in range(draws):
+        scale = float(np.geomspace(1.0, 3.0, draws)[draw])
+        config = TransformerConfig(
+            channels=format.channels(task.inputs_size, task.outcomes.size),
+            tokens=format.tokens(task.positions),
+            layers=2,
+            heads=2,
+            width=32,
+            outputs=task.outcomes.size,
+        )
+
+        def answers(config: TransformerConfig = config, draw: int = draw, scale: float = scale) -> Predictions:
+            model = Model(config)
+            params = jax.tree.map(lambda leaf: scale * leaf, model.init(stream(seed + draw, "untrained")))
+            learner = TransformerLearner(params, model, format, task.outcomes)
+            return jax.tree.map(np.asarray, _untrained_answers(learner, bank.prompts))
+
+        yield KnownSubject("untrained", f"untrained {draw}", "untrained", answers, seed=seed + draw)

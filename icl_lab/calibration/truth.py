@@ -1,0 +1,85 @@
+"""What is true of a subject whose function is known, and whether a verdict agrees with it."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from icl_lab.hypotheses import HYPOTHESES
+from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, Verdict, compare, judge, owner_of
+from icl_lab.prompts import Predictions
+
+KEYS = tuple(hypothesis.key for hypothesis in HYPOTHESES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """The equivalence class of a known function.
+
+    Attributes:
+        references: those that mimic it once fitted to it, undisturbed: at most three floors (.006 nats) away in every
+            regime. Directional: a wide kernel mimics the mean label, not the other way round.
+        hypotheses: keys of the hypotheses these and the planted reference itself speak for; empty: it fits none.
+    """
+
+    references: tuple[str, ...]
+    hypotheses: tuple[str, ...]
+
+
+def truth_of(bank: Bank, answers: Predictions, planted: str | None = None) -> Truth:
+    """The truth about undisturbed answers on the bank's prompts.
+
+    Args:
+        bank: of the task.
+        answers: the known function's.
+        planted: name of the reference it is, if it is one.
+    """
+    comparison = compare(bank, answers)
+    close = np.all(comparison.distance <= THRESHOLDS.near * THRESHOLDS.floor, axis=0)
+    names = [name for name, mimics in zip(comparison.references, close, strict=True) if mimics or name == planted]
+    owners = {owner_of(name) for name in names}
+    return Truth(tuple(names), tuple(key for key in KEYS if key in owners))
+
+
+def without(comparison: Comparison, names: tuple[str, ...]) -> Comparison:
+    """The comparison as if these references did not exist."""
+    kept = [index for index, name in enumerate(comparison.references) if name not in names]
+    return dataclasses.replace(
+        comparison,
+        references=tuple(comparison.references[index] for index in kept),
+        distance=comparison.distance[:, kept],
+        per_prompt=comparison.per_prompt[:, kept],
+    )
+
+
+def named(verdict: Verdict) -> tuple[str, ...]:
+    """Hypotheses that a verdict names: supported ones, and those that coincide with them."""
+    return tuple(key for key in KEYS if key in (*verdict.supported, *verdict.coincides))
+
+
+def scored(verdict: Verdict, truth: Truth) -> Mapping[str, bool]:
+    """Four answers about one verdict.
+
+    identified: it names a non-empty part of the truth and nothing else; an inconclusive verdict is a miss.
+    false: it names a hypothesis that is not in the truth.
+    split: it refutes one of several hypotheses that are true together.
+    explained: it supports something.
+    """
+    found = set(named(verdict))
+    return {
+        "identified": bool(found) and found <= set(truth.hypotheses),
+        "false": bool(found - set(truth.hypotheses)),
+        "split": len(truth.hypotheses) > 1 and verdict.status == "supported" and _splits(verdict, truth),
+        "explained": verdict.status == "supported",
+    }
+
+
+def _splits(verdict: Verdict, truth: Truth) -> bool:
+    """Whether a reference that mimics the truth is rejected."""
+    return bool(set(verdict.rejected) & set(truth.references))
+
+
+def judged_without(comparison: Comparison, truth: Truth) -> Verdict:
+    """The verdict with everything removed that is true of the subject: whatever it supports then is false."""
+    return judge(without(comparison, truth.references))

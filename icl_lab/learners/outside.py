@@ -1,0 +1,85 @@
+"""A learner of the user's own: any callable from numpy arrays to numpy arrays, such as a wrapped PyTorch model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from icl_lab.outcomes import Outcomes, Real
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass, static
+
+Function = Callable[[np.ndarray, np.ndarray], Any]
+
+
+@pytree_dataclass
+class OutsideLearner:
+    """`learner(prompts) -> Predictions` around `function(x, y) -> answers`, called back from compiled programs.
+
+    The function gets x [batch, position, feature] and y [batch, position], and answers every position i from the
+    examples before i and from x_i: real outcomes with [batch, position], classes with probabilities
+    [batch, position, class]. If `last_only`, it answers the last position alone, without the position axis; then all
+    other positions hold NaN.
+
+    It cannot be differentiated: probes that need ∂ŷ/∂x leave it out.
+    """
+
+    function: Function = static()
+    outcomes: Outcomes = static(default=Real())
+    last_only: bool = static(default=False)
+
+    def __call__(self, prompts: Prompts) -> Predictions:
+        self.outcomes.check(prompts.y)
+        batch = tuple(prompts.y.shape[:1] if self.last_only else prompts.y.shape)
+        shape = jax.ShapeDtypeStruct((*batch, self.outcomes.size), jnp.float32)
+
+        def answers(x: Any, y: Any) -> np.ndarray:
+            return checked(self.function(np.asarray(x), np.asarray(y)), batch, self.outcomes)
+
+        mean = jax.pure_callback(answers, shape, prompts.x, prompts.y, vmap_method="sequential")
+        if self.last_only:
+            whole = jnp.full((*prompts.y.shape, self.outcomes.size), jnp.nan)
+            mean = whole.at[:, -1].set(mean)
+        return self.outcomes.from_mean(mean)
+
+
+def checked(answers: Any, batch: tuple[int, ...], outcomes: Outcomes) -> np.ndarray:
+    """The answers as float32 [*batch, target].
+
+    Raises:
+        ValueError: another shape, or of classes no probabilities; one line that says what would be right.
+    """
+    found = np.asarray(answers, np.float32)
+    wanted = batch if outcomes.linear else (*batch, outcomes.size)
+    if found.shape != wanted:
+        what = "means" if outcomes.linear else "probabilities"
+        raise ValueError(f"answers: shape {found.shape} should be {wanted}, the {what} of every prompt and position")
+    if not outcomes.linear and not (np.all(found >= 0) and np.allclose(found.sum(-1), 1, atol=1e-3)):
+        raise ValueError("answers: not probabilities; each position's classes should be at least 0 and sum to 1")
+    return found[..., None] if outcomes.linear else found
+
+
+def peeks(learner: OutsideLearner, prompts: Prompts, tolerance: float = 1e-4) -> int | None:
+    """The first position whose answer changes when what comes later is changed, or None: it keeps the contract.
+
+    The answer at position i must not depend on y_i, on later outcomes, or on later inputs.
+    """
+    if learner.last_only:
+        y = learner.outcomes.altered(jnp.asarray(prompts.y))
+        changed = learner(prompts.replace(y=jnp.asarray(prompts.y).at[:, -1].set(y[:, -1])))
+        moved = np.abs(np.asarray(changed.mean_target() - learner(prompts).mean_target()))[:, -1].max()
+        return prompts.positions - 1 if moved > tolerance else None
+    before = np.asarray(learner(prompts).mean_target())
+    scale = max(float(np.abs(before).max()), 1e-6)
+    positions = prompts.positions
+    for edited in sorted({0, positions // 2, positions - 1}):
+        y = jnp.asarray(prompts.y).at[:, edited:].set(learner.outcomes.altered(jnp.asarray(prompts.y))[:, edited:])
+        x = jnp.asarray(prompts.x)
+        x = x.at[:, edited + 1 :].set(jnp.flip(x, 0)[:, edited + 1 :])
+        after = np.asarray(learner(prompts.replace(x=x, y=y)).mean_target())
+        moved = np.abs(after - before)[:, : edited + 1].max((0, 2)) > tolerance * scale
+        if moved.any():
+            return int(np.flatnonzero(moved)[0])
+    return None

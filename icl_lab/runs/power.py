@@ -1,0 +1,121 @@
+"""`icl-lab power CONFIG`: before any training, which hypotheses its tasks can separate, by what, at what cost."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import yaml
+from annotated_types import Ge
+from rich.table import Table
+
+from icl_lab.calibration.power import Separation, separations
+from icl_lab.calibration.truth import KEYS
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.hypotheses.bank import build_bank
+from icl_lab.runs.claims import write_claims
+from icl_lab.runs.config import RunConfig
+from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.environment import surroundings
+from icl_lab.runs.execute import describe_task
+from icl_lab.runs.named import NamedSettings
+from icl_lab.runs.results import write_results
+
+if TYPE_CHECKING:
+    import xarray
+
+Say = Callable[[str], None]
+
+
+class PowerConfig(NamedSettings):
+    """What is worked out.
+
+    Attributes:
+        name: first part of the directory's name.
+        subjects: name → task and depth, as plain values.
+        prompts: per regime, from which the number needed is extrapolated.
+        seed: of the prompts.
+    """
+
+    name: str = "power"
+    subjects: dict[str, Any]
+    prompts: Annotated[int, Ge(8)] = 256
+    seed: Annotated[int, Ge(0)] = 0
+
+
+def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda line: None) -> RunDirectory:
+    """Work out the separations of every subject's task, or reuse what is there.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    plain = config.resolved()["subjects"]
+    chosen = {
+        name: {"task": plain[name]["task"], "depth": subject.transformer().applications}
+        for name, subject in config.subjects.items()
+    }
+    settings = PowerConfig(subjects=chosen, prompts=prompts, seed=config.judge.seed)
+    directory = RunDirectory.create(settings, output)
+    if directory.done:
+        say(f"reusing {directory.path}: this was worked out before")
+        return directory
+    with directory.locked():
+        groups = {}
+        for name, subject in config.subjects.items():
+            task = subject.members(config.seed)[0].member.task
+            depth = chosen[name]["depth"]
+            say(f"{name}: computing every reference's answers")
+            bank = build_bank(task, config.judge.seed, prompts, prompts)
+            found = separations(bank, depth, config.judge.seed, progress=lambda line, n=name: say(f"{n}: {line}"))
+            groups[name] = dataset_of(found).assign_attrs(
+                title=subject.title or name, task=describe_task(task), depth=depth
+            )
+        attributes = surroundings() | {"config": yaml.safe_dump(settings.resolved(), sort_keys=False)}
+        write_results(directory, groups, attributes)
+        write_claims(directory.claims_file, [])
+        directory.finish()
+    return directory
+
+
+def dataset_of(found: Sequence[Separation]) -> "xarray.Dataset":
+    """Ordered pairs of hypotheses × what separates them: prompts needed (infinite: never), and why some are equal."""
+    import xarray
+
+    columns = list(dict.fromkeys(name for separation in found for name in separation.prompts))
+    prompts = np.full((len(KEYS), len(KEYS), len(columns)), np.nan)
+    words = {name: np.full((len(KEYS), len(KEYS)), "", object) for name in ("equal", "reference", "disguise")}
+    nats, proven = np.full((len(KEYS),) * 2, np.nan), np.zeros((len(KEYS),) * 2, np.int8)
+    for separation in found:
+        place = KEYS.index(separation.first), KEYS.index(separation.second)
+        for name, value in separation.prompts.items():
+            prompts[(*place, columns.index(name))] = value
+        nats[place], proven[place] = separation.nats, separation.proven
+        for name, array in words.items():
+            array[place] = getattr(separation, name)
+    pair = ("hypothesis", "rival")
+    data: dict[str, Any] = {"prompts": ((*pair, "by"), prompts), "nats": (pair, nats), "proven": (pair, proven)}
+    data |= {name: (pair, array) for name, array in words.items()}
+    return xarray.Dataset(data, {"hypothesis": list(KEYS), "rival": list(KEYS), "by": columns})
+
+
+def power_table(name: str, dataset: "xarray.Dataset") -> Table:
+    """The separations of one subject for a terminal, a line per ordered pair."""
+    table = Table(title=f"{name}: {dataset.attrs['task']}, depth {dataset.attrs['depth']}", title_justify="left")
+    for column in ("if it is", "could it be", "nats apart", "told apart by (prompts needed)"):
+        table.add_column(column)
+    for first in KEYS:
+        for second in KEYS:
+            row = dataset.sel(hypothesis=first, rival=second)
+            reference, disguise = str(row["reference"].values), str(row["disguise"].values)
+            if not reference:
+                continue
+            by = [(float(v), str(n)) for v, n in zip(row["prompts"].values, row["by"].values, strict=True)]
+            best = sorted((value, label) for value, label in by if np.isfinite(value))[:3]
+            told = ", ".join(f"{label.replace('_', ' ')} ({np.ceil(value):.0f})" for value, label in best)
+            equal = str(row["equal"].values)
+            says = f"the same function: {equal}" if row["proven"].values else told or "nothing here"
+            if equal and not row["proven"].values:
+                says = f"not by answers ({equal}); {told or 'nothing else here'}"
+            titles = REFERENCES[reference][1].title, REFERENCES[disguise][1].title
+            table.add_row(f"{first} {titles[0]}", f"{second} {titles[1]}", f"{float(row['nats'].values):.3g}", says)
+    return table

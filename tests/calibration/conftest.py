@@ -1,0 +1,3 @@
+from shared_bank import bank, chain_bank
+
+__all__ = ["bank", "chain_bank"]
