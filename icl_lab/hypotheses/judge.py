@@ -15,11 +15,11 @@ mean distance to reference k in regime r, j the nearest reference and D_0(r) the
 Figures: `icl-lab calibrate` measures them, on prompts, pools and parameters of seeds that the rule was not chosen on.
 Four changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
 gradient steps explode and their tails drown the mean. The nearest reference is the one of smallest D_k/D_0 averaged
-over regimes. Near misses are listed: without them a posterior tempered with β = .35 or 2.5 counted as pool Bayes (6 of 6
-supported H1, now 0 of 13). And a reference between the two thresholds leaves its own hypothesis undecided instead of
+over regimes. Near misses are listed: without them a posterior tempered with β = .35 or 2.5 counted as pool Bayes (6 of
+6 supported H1, now 0 of 13). And a reference between the two thresholds leaves its own hypothesis undecided instead of
 the whole verdict inconclusive: on chains, where learned and plain steps lie 3 to 4 times apart, that identifies .91 at
-2% noise instead of .83 and .87 instead of .57 at 10%, with no more false support (0 of 53 on chains, 1 of 64 on
-regression, before and after). Trimming the prompts of largest answers gained nothing.
+2% noise instead of .83 and .87 instead of .57 at 10%, with no more false support for learners of no hypothesis (0 of 53
+on chains, 1 of 64 on regression, before and after). Trimming the prompts of largest answers gained nothing.
 
 A hypothesis is refuted when every one of its references is rejected, whatever the status; it coincides when its near
 references all have a simpler near counterpart that suffices. The mechanism stays "not tested": behaviour cannot show

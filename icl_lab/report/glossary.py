@@ -74,7 +74,7 @@ def verdict_rule(limits: Thresholds) -> list[str]:
         f"one (or the floor of "
         f"{limits.floor:g} nats, where that is larger) on every prompt set.",
         "A decoy among the near ones makes the verdict inconclusive; a variation of a reference, such as a tempered "
-        "posterior, only where that reference is not near itself.",
+        "posterior, does so only where that reference is not near itself.",
         f"If the nearest leaves more than {limits.remainder:.0%} of the distance of the answer that knows nothing, "
         "the subject is unexplained.",
         f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected. With a decoy or "
