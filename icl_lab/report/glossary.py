@@ -80,8 +80,8 @@ def verdict_rule(limits: Thresholds) -> list[str]:
         f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected. With a decoy or "
         "rival that is neither near nor rejected the verdict is inconclusive, and so it is when nothing was rejected.",
         "Otherwise the hypotheses of the near references are supported together. A hypothesis is refuted when all "
-        "of its references are rejected, undecided when some are neither near nor rejected, and coincides (≡) when each of its near references has a simpler near "
-        "counterpart, "
+        "of its references are rejected, undecided when some are neither near nor rejected, and coincides (≡) when "
+        "each of its near references has a simpler near counterpart, "
         "such as learned gradient steps where plain ones do as well.",
     ]
 
