@@ -62,9 +62,9 @@ def _parser() -> _Parser:
         "--task", action="append", metavar="NAME", help="one family (default: all three); may be repeated"
     )
     calibrate.add_argument("--draws", type=int, default=4, help="planted learners per reference (default: 4)")
-    calibrate.add_argument("--prompts", type=int, default=384, help="prompts per regime (default: 384)")
+    calibrate.add_argument("--prompts", type=int, default=256, help="prompts per regime (default: 256)")
     calibrate.add_argument(
-        "--seed", type=int, default=1000, help="of prompts, pools, parameters, noise (default: 1000)"
+        "--seed", type=int, default=2000, help="of prompts, pools, parameters, noise (default: 2000)"
     )
     calibrate.add_argument(
         "--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)"

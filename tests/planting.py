@@ -13,7 +13,7 @@ NOISE = 0.02
 
 def planted(bank: Bank, name: str, seed: int = 0, noise: float = NOISE, margin: float = 0.25) -> Predictions:
     """A reference off the grid, disturbed."""
-    return disturbed(bank, answers_at(bank, name, between_grid_points(bank, name, seed, margin)), seed, noise)
+    return disturbed(answers_at(bank, name, between_grid_points(bank, name, seed, margin)), seed, noise)
 
 
 def unlisted(bank: Bank, seed: int = 0) -> dict[str, Predictions]:
@@ -22,14 +22,14 @@ def unlisted(bank: Bank, seed: int = 0) -> dict[str, Predictions]:
     if isinstance(median, Categorical):
         logits = np.random.default_rng(seed).normal(size=median.log_probs.shape).astype(np.float32)
         return {
-            "label median": disturbed(bank, median, seed, NOISE),
+            "label median": disturbed(median, seed, NOISE),
             "noise": Categorical(np.asarray(jax.nn.log_softmax(3 * logits))),
             "not a number": Categorical(np.full_like(logits, np.nan)),
         }
     mean = np.asarray(median.mean_target()[..., 0])
     noise = np.random.default_rng(seed).normal(size=mean.shape).astype(np.float32)
     return {
-        "label median": disturbed(bank, median, seed, NOISE),
+        "label median": disturbed(median, seed, NOISE),
         "noise": Point(noise),
         "silence": Point(np.zeros_like(mean)),
         "not a number": Point(np.full_like(mean, np.nan)),

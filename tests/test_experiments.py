@@ -76,3 +76,65 @@ def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution
     relative = script("chain_pool").relative
     sides = {"to G": np.array([2.0, 0.0, 1.0]), "to M": np.array([0.0, 2.0, 1.0]), "apart": np.full(3, 2.0)}
     np.testing.assert_allclose(relative(sides), [1.0, 0.0, 0.5])
+
+
+def test_a_kind_that_changes_at_the_last_snapshot_is_censored():
+    settled = script("when_it_changes").settled
+    assert settled(["a", "a", "a"]) == 0
+    assert settled(["a", "b", "b", "b"]) == 1
+    assert settled(["b", "a", "b", "b"]) == 2
+    assert settled(["a", "a", "b"]) is None
+
+
+def test_recovered_shares_are_nothing_at_the_dummy_and_one_at_the_examples():
+    vectors = script("task_vectors")
+    losses = {"dummy": np.array([1.0, 3.0]), "full": np.array([0.5, 1.5])}  # a mean gain of 1
+    patched = np.array([[0.5, 1.5], [1.0, 3.0], [1.5, 4.0]])
+    found = vectors.shares(losses | dict.fromkeys((vectors.OWN, *vectors.CONTROLS), patched))[vectors.OWN]
+    np.testing.assert_allclose(found, [[0.5, 1.5], [0, 0], [-0.5, -1]])
+    low, high = vectors.leads(np.arange(100.0) + 2, np.arange(100.0))
+    assert low == pytest.approx(2)  # paired: what the prompts share is no uncertainty
+    assert high == pytest.approx(2)
+
+
+def test_classes_of_several_layers_are_scored_by_one_outcome_per_prompt():
+    vectors = script("task_vectors")
+    natural = np.log([[[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]], [[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]])
+    found = vectors.LayeredClasses(2).from_natural(jax.numpy.asarray(natural)).loss(jax.numpy.array([1, 0, 1]))
+    np.testing.assert_allclose(np.exp(-np.asarray(found)), [[0.8, 0.5, 0.1], [0.4, 0.3, 0.9]], rtol=1e-5)
+
+
+def test_the_first_layer_has_nearly_the_best_score():
+    encoded = script("what_is_encoded")
+    assert encoded.first_layer(np.array([0.1, 0.85, 0.9, 0.8])) == 2
+    assert encoded.first_layer(np.array([0.1, 0.7, 0.9, 0.85])) == 3
+
+
+def test_the_part_that_a_read_out_sees_is_read_as_the_whole():
+    encoded, rng = script("what_is_encoded"), np.random.default_rng(0)
+    read = rng.normal(size=(2, 5, 3))
+    streams = rng.normal(size=(2, 40, 5))
+    found = encoded.directions(streams, 0.7 + streams @ read)
+    np.testing.assert_allclose(found, read, atol=1e-9)
+    onto = encoded.span(read)
+    np.testing.assert_allclose(streams @ onto @ read, streams @ read, atol=1e-9)
+    for layer in range(2):  # what is orthogonal to the three directions is left out
+        outside = np.linalg.svd(read[layer])[0][:, 3:]
+        np.testing.assert_allclose(outside.T @ onto[layer], 0, atol=1e-9)
+    moved = encoded.pattern(read, streams)
+    np.testing.assert_allclose(streams @ moved @ read, streams @ read, atol=1e-9)
+    centred = streams - streams.mean(1, keepdims=True)
+    for layer in range(2):  # what it leaves is uncorrelated with what is read
+        left = centred[layer] - centred[layer] @ moved[layer]
+        np.testing.assert_allclose(left.T @ centred[layer] @ read[layer], 0, atol=1e-8)
+
+
+def test_correlations_of_resamplings_are_those_of_repeated_samples():
+    encoded, rng = script("what_is_encoded"), np.random.default_rng(1)
+    a, b = 5 + rng.normal(size=(2, 30)), 7 + rng.normal(size=(2, 30))
+    np.testing.assert_allclose(encoded.correlation(a, b), [np.corrcoef(*pair)[0, 1] for pair in zip(a, b, strict=True)])
+    counts = encoded.resamplings(30, 4)
+    assert (counts.sum(-1) == 30).all()
+    np.testing.assert_array_equal(encoded.correlation(0 * a, b), [0, 0])
+    repeated = [np.corrcoef(np.repeat(a[0], row), np.repeat(b[0], row))[0, 1] for row in counts]
+    np.testing.assert_allclose(encoded.correlation(a[0], b[0], counts), repeated)

@@ -63,7 +63,7 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
     truth = truth_of(bank, answers, subject.reference)
     found = []
     for noise in subject.noises:
-        disturbed = subject.disturbed(bank, answers, noise)
+        disturbed = subject.disturbed(answers, noise)
         further = parts if noise == "low" and subject.kind == "planted" else ()
         for part, rows in ((bank, slice(None)), *further):
             comparison = compare(part, jax.tree.map(lambda leaf, r=rows: leaf[r], disturbed))

@@ -49,29 +49,27 @@ def answers_at(bank: Bank, name: str, parameters: dict[str, float], prompts: Pro
     return jax.tree.map(np.asarray, found)
 
 
-def disturbed(bank: Bank, answers: Predictions, seed: int, noise: float) -> Predictions:
+def disturbed(answers: Predictions, seed: int, noise: float) -> Predictions:
     """Answers plus independent normal noise: on means, or on logits (log probabilities around their mean).
 
     Args:
-        bank: whose prompts were answered.
-        answers: on all of them.
+        answers: of every prompt at every position.
         seed: of the noise.
-        noise: its size, relative to the root mean square at every position of every regime.
+        noise: its size, relative to the root mean square of that prompt's own answers. Relative to that of all prompts
+            it would drown the typical answer of a learner whose answers have tails.
     """
     if not noise:
         return answers
     if not isinstance(answers, Categorical):
-        return Point(_with_noise(bank, np.asarray(answers.mean_target()[..., 0]), seed, noise))
+        return Point(_with_noise(np.asarray(answers.mean_target()[..., 0]), seed, noise))
     logits = np.asarray(answers.log_probs - answers.log_probs.mean(-1, keepdims=True))
-    noisy: Any = np.asarray(jax.nn.log_softmax(_with_noise(bank, logits, seed, noise)))
+    noisy: Any = np.asarray(jax.nn.log_softmax(_with_noise(logits, seed, noise)))
     return Categorical(noisy)
 
 
-def _with_noise(bank: Bank, values: np.ndarray, seed: int, noise: float) -> Any:  # stored as numpy
-    disturbance = np.random.default_rng(seed).normal(size=values.shape)
-    for rows in bank.slices.values():
-        disturbance[rows] *= np.sqrt(np.mean(np.square(values[rows]), axis=0))
-    return (values + noise * disturbance).astype(np.float32)
+def _with_noise(values: np.ndarray, seed: int, noise: float) -> Any:  # stored as numpy
+    size = np.sqrt(np.mean(np.square(values), axis=tuple(range(1, values.ndim)), keepdims=True))
+    return (values + noise * size * np.random.default_rng(seed).normal(size=values.shape)).astype(np.float32)
 
 
 def mixture(first: Predictions, second: Predictions, share: float) -> Predictions:

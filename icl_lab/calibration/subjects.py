@@ -26,7 +26,7 @@ from icl_lab.tasks import Task
 
 LOW, MIDDLE, HIGH = 0.02, 0.05, 0.1
 NOISES = {"none": 0.0, "low": LOW, "middle": MIDDLE, "high": HIGH}
-"""Noise of planted learners, relative to the root mean square of their answers or logits."""
+"""Noise of planted learners, relative to the root mean square of a prompt's answers or logits."""
 
 KINDS = {
     "planted": "a reference at parameters off the grid",
@@ -60,9 +60,9 @@ class KnownSubject:
     reference: str | None = None
     seed: int = 0
 
-    def disturbed(self, bank: Bank, answers: Predictions, noise: str) -> Predictions:
+    def disturbed(self, answers: Predictions, noise: str) -> Predictions:
         """Its answers with one of its noises."""
-        return disturbed(bank, answers, self.seed, NOISES[noise])
+        return disturbed(answers, self.seed, NOISES[noise])
 
 
 def known_subjects(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:

@@ -6,20 +6,23 @@ mean distance to reference k in regime r, j the nearest reference and D_0(r) the
 1. near set: all k with D_k(r) ≤ 3·max(D_j(r), .002) in every regime r;
 2. a decoy in the near set: inconclusive, unless it is a variation of a reference that is near as well (a tempered
    posterior of pool Bayes): such a near miss counts only by being nearer;
-3. D_j(r) > 2% of max(D_0(r), .002) in some regime, or D_0 ≤ .002 everywhere (it answers nothing): unexplained;
+3. D_j(r) > 2% of max(D_0(r), .002) in some regime, over all prompts or over the nine tenths with the smaller D_0, or
+   D_0 ≤ .002 everywhere (it answers nothing): unexplained;
 4. a reference outside the near set is *rejected* if somewhere at least 4× farther than max(D_j(r), .002); a decoy or
    rival that is neither near nor rejected, or nothing rejected at all: inconclusive;
 5. otherwise the hypotheses of the near set are supported together. A hypothesis none of whose references is near, but
    not all rejected, is *undecided*.
 
 Figures: `icl-lab calibrate` measures them, on prompts, pools and parameters of seeds that the rule was not chosen on.
-Four changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
+Five changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
 gradient steps explode and their tails drown the mean. The nearest reference is the one of smallest D_k/D_0 averaged
 over regimes. Near misses are listed: without them a posterior tempered with β = .35 or 2.5 counted as pool Bayes (6 of
 6 supported H1, now 0 of 13). And a reference between the two thresholds leaves its own hypothesis undecided instead of
 the whole verdict inconclusive: on chains, where learned and plain steps lie 3 to 4 times apart, that identifies .91 at
 2% noise instead of .83 and .87 instead of .57 at 10%, with no more false support for learners of no hypothesis (0 of 53
-on chains, 1 of 64 on regression, before and after). Trimming the prompts of largest answers gained nothing.
+on chains, 1 of 64 on regression, before and after). And the remainder must be small without the tenth of the prompts
+with the largest answers too: five steps at rates that explode on some prompts, shown wrong labels, passed for plain
+steps (8 of 133 distorted learners) because a few prompts decided the means.
 
 A hypothesis is refuted when every one of its references is rejected, whatever the status; it coincides when its near
 references all have a simpler near counterpart that suffices. The mechanism stays "not tested": behaviour cannot show
@@ -55,6 +58,7 @@ class Thresholds:
 
 
 THRESHOLDS = Thresholds()
+TYPICAL = 0.9  # share of the prompts that count as typical where a remainder must hold without the largest answers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Comparison:
         regimes, references: names.
         distance: mean over prompts, [regime, reference], nats.
         per_prompt: [regime, reference, prompt].
-        zero: distance to the zero predictor, [regime].
+        zero_per_prompt: distance to the zero predictor, [regime, prompt].
         fits: reference → fitted parameters and predictions.
     """
 
@@ -107,8 +111,27 @@ class Comparison:
     references: tuple[str, ...]
     distance: np.ndarray
     per_prompt: np.ndarray
-    zero: np.ndarray
+    zero_per_prompt: np.ndarray
     fits: dict[str, Fit]
+
+    @property
+    def zero(self) -> np.ndarray:
+        """Mean distance to the zero predictor, [regime]."""
+        return self.zero_per_prompt.mean(-1)
+
+    def remainder(self, reference: int, floor: float) -> np.ndarray:
+        """What a reference leaves unexplained: its distance relative to the zero predictor's, [regime].
+
+        The larger of the ratios of means over all prompts and over the nine tenths with the smaller answers. Answers
+        may have tails, as those of gradient steps that explode on some prompts do, and then the first ratio says how
+        the few largest are explained, and nothing of the others.
+        """
+        shares = []
+        for distance, zero in zip(self.per_prompt[:, reference], self.zero_per_prompt, strict=True):
+            kept = zero <= np.quantile(zero, TYPICAL)
+            pairs = ((distance, zero), (distance[kept], zero[kept]))
+            shares.append(max(part.mean() / max(whole.mean(), floor) for part, whole in pairs))
+        return np.where(np.isfinite(shares), shares, np.inf)
 
     def interval(self, seed: int = 0, draws: int = 500) -> np.ndarray:
         """95% bootstrap interval over prompts of every distance, [2, regime, reference]."""
@@ -129,7 +152,7 @@ def compare(bank: Bank, subject: Predictions, fits: dict[str, Fit] | None = None
     per_reference = np.stack([bank.distances(answers, fit.predictions) for fit in fits.values()])
     per_prompt = np.stack([per_reference[:, r] for r in rows])
     to_zero = bank.distances(answers, zero_predictor(answers))
-    zero = np.array([to_zero[r].mean() for r in rows])
+    zero = np.stack([to_zero[r] for r in rows])
     return Comparison(bank.regimes, tuple(fits), per_prompt.mean(-1), per_prompt, zero, fits)
 
 
@@ -158,7 +181,8 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     rejected = np.any(ratio >= thresholds.reject, axis=0) & ~near & (not silent)
     order = np.argsort(ratio.max(0))
     near_names = tuple(names[i] for i in order if near[i])
-    remainder = float((finite[:, nearest] / zero).max())
+    remainders = comparison.remainder(nearest, thresholds.floor)
+    remainder = float(remainders.max())
     # A variation of a reference that is near blocks nothing: it would have to be nearer.
     yielding = {n for n in names if owner_of(n) == "decoy" and {*REFERENCES[n][1].yields_to} & {*near_names}}
     between = tuple(
@@ -171,7 +195,7 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     if silent:
         reasons.append("the answers do not differ from the zero predictor's")
     if remainder > thresholds.remainder:
-        worst = comparison.regimes[int((finite[:, nearest] / zero).argmax())]
+        worst = comparison.regimes[int(remainders.argmax())]
         reasons.append(
             f"the nearest reference, {names[nearest]}, leaves {remainder:.1%} of the answers unexplained on {worst} "
             f"(at most {thresholds.remainder:.0%})"

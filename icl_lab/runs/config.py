@@ -18,7 +18,7 @@ from icl_lab.runs.task_section import source_digest
 from icl_lab.runs.yaml_file import read_yaml
 
 # Part of every run's hash: raise it when stored results change their meaning, and no old ones are reused.
-SCHEMA = 1
+SCHEMA = 2
 PLANTED = "planted"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUBJECT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")

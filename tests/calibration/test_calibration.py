@@ -58,13 +58,13 @@ def test_what_is_removed_is_gone_from_the_verdict(bank):
     assert judge(rest).status != "supported"
 
 
-def test_noise_is_relative_to_the_answers_at_every_position(bank):
-    answers = answers_at(bank, "ridge", {"penalty": 0.3})
-    error = np.asarray(disturbed(bank, answers, 1, 0.1).mean - answers.mean)
-    rows = bank.slices["shifted"]
-    size = np.sqrt(np.square(np.asarray(answers.mean)[rows]).mean(0))
-    np.testing.assert_allclose(np.sqrt(np.square(error[rows]).mean(0))[1:], 0.1 * size[1:], rtol=0.2)
-    np.testing.assert_array_equal(disturbed(bank, answers, 1, 0.0).mean, answers.mean)
+def test_noise_is_relative_to_the_answers_of_every_prompt(bank):
+    answers = answers_at(bank, "gd_5", {"rate": 2.0})  # explodes on some prompts
+    error = np.asarray(disturbed(answers, 1, 0.1).mean - answers.mean)
+    size = np.sqrt(np.square(np.asarray(answers.mean)).mean(1))
+    assert size.max() > 20 * np.median(size)
+    np.testing.assert_allclose(np.mean(np.square(error) / np.square(size)[:, None]), 0.01, rtol=0.05)
+    np.testing.assert_array_equal(disturbed(answers, 1, 0.0).mean, answers.mean)
 
 
 def test_mixtures_are_of_means_or_of_probabilities():

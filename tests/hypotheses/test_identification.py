@@ -44,7 +44,7 @@ def test_decoys_support_nothing(each_bank, noise):
 @pytest.mark.parametrize("exponent", [0.35, 0.5, 2.2, 3.0])
 def test_near_misses_support_nothing(bank, exponent):
     """A posterior that trusts its examples too little or too much is not pool Bayes, and not retrieval."""
-    subject = disturbed(bank, answers_at(bank, "tempered_pool_bayes", {"exponent": exponent}), 1, NOISE)
+    subject = disturbed(answers_at(bank, "tempered_pool_bayes", {"exponent": exponent}), 1, NOISE)
     found, _ = judge_learner(bank, subject)
     assert found.nearest == "tempered_pool_bayes"
     assert found.supported == found.coincides == ()
@@ -99,7 +99,7 @@ def dirichlet_bank():
 def test_on_dirichlet_rows_three_hypotheses_are_one_function(dirichlet_bank, name):
     """Counts of transitions are the posterior mean (H1), a smoother over contexts (H2), a learned online rule (H3)."""
     exact = answers_at(dirichlet_bank, name, COUNTING[name])
-    found, _ = judge_learner(dirichlet_bank, disturbed(dirichlet_bank, exact, 1, NOISE))
+    found, _ = judge_learner(dirichlet_bank, disturbed(exact, 1, NOISE))
     assert found.status == "supported", found.reasons
     assert set(found.supported) == {"H1", "H2", "H3"}
     assert set(found.near) == set(COUNTING)

@@ -14,7 +14,7 @@ def verdict_of(zero: float = 2.0, **distances: float | tuple[float, float, float
     """The verdict on one subject with these distances to references; a number stands for all three regimes."""
     names = tuple(distances)
     rows = np.array([np.broadcast_to(distances[name], 3) for name in names], float).T
-    return judge(Comparison(REGIMES, names, rows, rows[..., None], np.full(3, zero), {}))
+    return judge(Comparison(REGIMES, names, rows, rows[..., None], np.full((3, 1), zero), {}))
 
 
 def test_the_near_set_is_supported_together():
@@ -50,6 +50,17 @@ def test_a_large_remainder_is_unexplained_in_whichever_regime():
     assert found.remainder == pytest.approx(0.021)
     assert "shifted" in found.reasons[0]
     assert verdict_of(zero=1.0, ridge=(0.001, 0.001, 0.019), gd_1=FAR).status == "supported"
+
+
+def test_a_remainder_must_be_small_without_the_largest_answers_too():
+    """Of one prompt in twenty the answer is huge and well explained; of the others a third is not."""
+    zero = np.full((3, 40), 1.0)
+    zero[:, ::20] = 1e4
+    per_prompt = np.full((3, 2, 40), 0.3)
+    per_prompt[:, 1] = 50.0
+    found = judge(Comparison(REGIMES, ("gd_5", "ridge"), per_prompt.mean(-1), per_prompt, zero, {}))
+    assert found.status == "unexplained"
+    assert found.remainder == pytest.approx(0.3)
 
 
 def test_a_learner_that_answers_nothing_is_unexplained():
