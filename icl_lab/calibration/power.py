@@ -17,11 +17,12 @@ from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import Bank
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, owner_of
-from icl_lab.probes.battery import BATTERY
+from icl_lab.probes.battery import BATTERY, ask, read
 from icl_lab.streams import stream
 
 CONFIDENCE, POWER = 1.959964, 0.841621  # normal quantiles: 95%, two-sided, and 80%
 EQUAL = 1e-5  # nats below which two functions are one
+PROBE_PROMPTS = 64
 MOST = 1e6  # prompts above which a separation is none
 
 
@@ -105,6 +106,11 @@ def separations(
         progress: told in a line what is being done.
     """
     best = champions(bank, depth)
+    asked = {
+        name: ask(probe, bank.task, stream(seed, name), PROBE_PROMPTS)
+        for name, probe in BATTERY.items()
+        if probe.applies(bank.task)
+    }
     measured: dict[tuple[str, tuple], dict[str, np.ndarray]] = {}
 
     def probed(name: str, parameters: Mapping[str, float]) -> dict[str, np.ndarray]:
@@ -114,9 +120,7 @@ def separations(
             progress(f"probing {REFERENCES[name][1].title}")
             learner = learner_at(bank, name, dict(parameters))
             measured[key] = {
-                probe.name: np.asarray(probe(learner, bank.task, stream(seed, probe.name)))
-                for probe in BATTERY.values()
-                if probe.applies(bank.task)
+                name: np.asarray(read(BATTERY[name], learner, bank.task, given)) for name, given in asked.items()
             }
         return measured[key]
 

@@ -1,10 +1,14 @@
 """Probes: measurements on a learner. They return numbers, never a verdict."""
 
 from icl_lab.probes.attention import induction_scores, mean_attention, prefix_matching, previous_token
+from icl_lab.probes.battery import BATTERY, Probe
 from icl_lab.probes.behaviour import alignment, label_influence, label_nonlinearity, query_sensitivity
+from icl_lab.probes.internal import INTERNAL
 
 # Name → one line, for `icl-lab list probes`.
 PROBES: dict[str, str] = {
+    **{name: probe.question for name, probe in BATTERY.items()},
+    **INTERNAL,
     "label_influence": "how far the answer follows when one label changes: signs, sum, one-hot or spread",
     "label_nonlinearity": "departure of the answer from being affine in the labels",
     "query_sensitivity": "∂ŷ/∂x of the query, compared with every reference's by cosine",
@@ -13,7 +17,10 @@ PROBES: dict[str, str] = {
 }
 
 __all__ = [
+    "BATTERY",
+    "INTERNAL",
     "PROBES",
+    "Probe",
     "alignment",
     "induction_scores",
     "label_influence",

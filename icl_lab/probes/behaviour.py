@@ -3,21 +3,13 @@
 All of them look at the last position, whose query has the most examples, and return numbers, never a verdict.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.probes.answers import Learner, answers_to, last_answer, stack
+from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
-
-Learner = Callable[[Prompts], Predictions]
-
-
-def _answer(learner: Learner, prompts: Prompts) -> Float[Array, "batch target"]:
-    """The mean targets answered at the last position of every prompt: ŷ alone, or the probability of every class."""
-    return learner(prompts).mean_target()[:, -1]
 
 
 @jax.jit
@@ -32,14 +24,14 @@ def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Arr
         learner: a pytree that can be called, such as TransformerLearner or ReferenceLearner.
     """
     outcomes = task.outcomes
-    before = _answer(learner, prompts)
+    before = last_answer(learner, prompts)
     other = outcomes.altered(prompts.y)
 
     def one(index: Array) -> Array:
         here = jnp.arange(prompts.positions) == index
         changed = task.with_outcomes(prompts, jnp.where(here, other, prompts.y))
         step = (outcomes.targets(other) - outcomes.targets(prompts.y))[:, index]
-        return ((_answer(learner, changed) - before) * step).sum(-1) / jnp.square(step).sum(-1)
+        return ((last_answer(learner, changed) - before) * step).sum(-1) / jnp.square(step).sum(-1)
 
     return jax.lax.map(one, jnp.arange(prompts.positions - 1)).T
 
@@ -53,7 +45,7 @@ def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch
     """
 
     def answer(query: Array) -> Array:
-        return _answer(learner, prompts.replace(x=prompts.x.at[:, -1].set(query)))
+        return last_answer(learner, prompts.replace(x=prompts.x.at[:, -1].set(query)))
 
     query = prompts.x[:, -1]
 
@@ -80,13 +72,22 @@ def label_nonlinearity(learner: Learner, task: Task, prompts: Prompts, key: Arra
     """
     if not task.outcomes.linear:
         return jnp.asarray(jnp.nan)
+    first, second, both, _ = label_responses(learner, superposed(task, prompts, key))
+    defect = both - (first + second) / jnp.sqrt(2.0)
+    return jnp.mean(jnp.square(defect)) / jnp.maximum(jnp.mean(jnp.square(first)), jnp.finfo(first.dtype).tiny)
+
+
+def superposed(task: Task, prompts: Prompts, key: Array) -> Prompts:
+    """The prompts with labels 0, y, y' and (y + y')/√2, stacked, see `label_nonlinearity`. For real outcomes."""
     latent = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), prompts.latent)
     keys = jax.random.split(key, prompts.y.shape[0])
     other = jax.vmap(lambda lat, x, k: task.outcome(lat, x).sample(k))(latent, prompts.x, keys)
+    labels = (jnp.zeros_like(prompts.y), prompts.y, other, (prompts.y + other) / jnp.sqrt(2.0))
+    return stack([prompts.replace(y=y) for y in labels])
 
-    def centred(y: Array) -> Array:
-        return _answer(learner, prompts.replace(y=y)) - _answer(learner, prompts.replace(y=jnp.zeros_like(y)))
 
-    first, second = centred(prompts.y), centred(other)
-    defect = centred((prompts.y + other) / jnp.sqrt(2.0)) - (first + second) / jnp.sqrt(2.0)
-    return jnp.mean(jnp.square(defect)) / jnp.maximum(jnp.mean(jnp.square(first)), jnp.finfo(first.dtype).tiny)
+def label_responses(learner: Learner, variants: Prompts) -> tuple[Array, Array, Array, Array]:
+    """g(y), g(y'), g((y + y')/√2) and ŷ(0) of `superposed` prompts, all [batch, target]."""
+    start, *rest = answers_to(learner, variants)
+    first, second, both = (answer - start for answer in rest)
+    return first, second, both, start

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from icl_lab.outcomes import Outcomes, outcomes_of
 from icl_lab.prompts import Predictions, Prompts
@@ -39,6 +39,25 @@ class Pool:
         return jax.random.fold_in(stream(self.seed, "pool"), index)
 
 
+def random_order(key: Array, prompts: Prompts) -> Int[Array, "batch position"]:
+    """A random order of the examples of every prompt, the last query last."""
+    last = prompts.positions - 1
+
+    def one(key: Array) -> Array:
+        return jnp.append(jax.random.permutation(key, last), last)
+
+    return jax.vmap(one)(jax.random.split(key, prompts.y.shape[0]))
+
+
+def reordered(prompts: Prompts, order: Int[Array, "batch position"]) -> Prompts:
+    """The pairs of every prompt in the order given; latents stay."""
+
+    def take(leaf: Array) -> Array:
+        return jax.vmap(lambda row, index: row[index])(leaf, order)
+
+    return prompts.replace(x=take(prompts.x), y=take(prompts.y), scored=take(prompts.scored))
+
+
 Prior = Population | Pool
 AnyTask = TypeVar("AnyTask", bound="Task")
 
@@ -49,7 +68,7 @@ class Task(ABC):
 
     A new task writes `draw_latent`, `draw_inputs` and `outcome`; everything below them follows. Overrides that pay:
     `population_predictive` (closed form) or `support`, `latent_at` and `log_prior` (a population that can be
-    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `input_log_prob`.
+    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `reorder`, `input_log_prob`.
     """
 
     __no_type_check__ = True  # fields may be traced; functions check shapes
@@ -100,6 +119,29 @@ class Task(ABC):
     def shift_latent(self, latent: Any) -> Any:
         """The lab's standard change at test time, of latents. Default: nothing."""
         return latent
+
+    def reorder(self, key: Array, prompts: Prompts) -> Prompts:
+        """The same information in another order: the last query stays where it is.
+
+        Default: a random permutation of the examples before the last query, another one in every prompt. A stream has
+        no such order unless its class says which one.
+
+        Raises:
+            TypeError: a stream that has none.
+        """
+        if self.is_stream:
+            raise TypeError(f"reorder: {type(self).__name__} is a stream, of which another order is another prompt")
+        return reordered(prompts, random_order(key, prompts))
+
+    def interpolate(self, first: Any, second: Any, share: Array | float) -> Any:
+        """A latent between two: (1 − t)·first + t·second with t = `share`, leaf by leaf.
+
+        Raises:
+            TypeError: latents are discrete; there is nothing between them.
+        """
+        if not all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves((first, second))):
+            raise TypeError(f"interpolate: the latents of {type(self).__name__} are discrete, nothing is between them")
+        return jax.tree.map(lambda a, b: (1 - share) * a + share * b, first, second)
 
     @property
     def support(self) -> int:

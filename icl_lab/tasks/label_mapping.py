@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from icl_lab.prompts import LOG_TWO_PI, SMALLEST_VARIANCE, Categorical, Prompts
 from icl_lab.streams import stream
-from icl_lab.tasks.base import Task, static, task_dataclass
+from icl_lab.tasks.base import Task, random_order, reordered, static, task_dataclass
 
 NOVEL = 1 << 30  # numbers that novel classes are drawn from
 
@@ -150,6 +150,12 @@ class LabelMapping(Task):
     def features(self, x: Array) -> Float[Array, "*batch position feature"]:
         """The item and a constant 1."""
         return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
+
+    def reorder(self, key: Array, prompts: Prompts) -> Prompts:
+        """A random permutation of the examples, and of the classes and labels that the latent says of them."""
+        order = random_order(key, prompts)
+        latent = jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, order, axis=1), prompts.latent)
+        return reordered(prompts, order).replace(latent=latent)
 
     def population_predictive(self, prompts: Prompts) -> Categorical:
         """Of training prompts: the mixture of "the map is the fixed one" and "it is the prompt's own" by evidence.

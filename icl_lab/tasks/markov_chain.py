@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Gt, Le
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from icl_lab.prompts import Categorical, Prompts
 from icl_lab.tasks.base import Task, static, task_dataclass
 from icl_lab.tasks.sequential import sum_before
+
+SWAPS = 8  # of blocks, in another order of the same evidence
 
 
 @task_dataclass
@@ -116,6 +118,20 @@ class MarkovChain(Task):
         """Every row squared and normalised: chains twice as sure of their next state."""
         return jax.nn.softmax(2 * _log(latent), axis=-1)
 
+    def reorder(self, key: Array, prompts: Prompts) -> Prompts:
+        """Swaps blocks of the chain: first and last states and the counts of all transitions of its order stay.
+
+        Where one context comes three times, … c B c C c …, what lies between can change places: … c C c B c …. Eight
+        such swaps at random places, none where no context comes three times; not every chain of the same evidence is
+        within their reach. Source: Diaconis and Freedman 1980, "De Finetti's theorem for Markov chains".
+        """
+        features = self.features(prompts.x)
+        context = jnp.where(features.sum(-1) > 0, features.argmax(-1), -1)
+        order = jax.vmap(_swap_blocks)(jax.random.split(key, prompts.y.shape[0]), context)
+        x = jnp.take_along_axis(prompts.x, order[..., None], axis=1)
+        states = x.argmax(-1).astype(prompts.y.dtype)
+        return prompts.replace(x=x, y=jnp.concatenate([states[:, 1:], prompts.y[:, -1:]], axis=1))
+
     def population_predictive(self, prompts: Prompts) -> Categorical | None:
         """The Dirichlet posterior predictive (C + α)/(n + kα) from counts of what followed the context so far.
 
@@ -142,6 +158,32 @@ class MarkovChain(Task):
             counts = jnp.einsum("bpf,bpft->bpt", context, counts)
         followed = jnp.where(known, counts, 0.0) + self.concentration
         return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
+
+
+def _swap_blocks(key: Array, context: Int[Array, " position"]) -> Int[Array, " position"]:
+    """An order of positions made by SWAPS swaps of neighbouring blocks that begin after and end with one context.
+
+    Contexts move along with their positions, because they are a function of the context before and the new state.
+    """
+    place = jnp.arange(context.shape[0])
+
+    def pick(key: Array, allowed: Array) -> Array:
+        return jax.random.categorical(key, jnp.where(allowed, 0.0, -jnp.inf))
+
+    def swap(turn: Array, order: Array) -> Array:
+        first_key, second_key, third_key = jax.random.split(jax.random.fold_in(key, turn), 3)
+        now = context[order]
+        later = (now[:, None] == now) & (place > place[:, None]) & (now >= 0)[:, None]
+        start = pick(first_key, later.sum(1) >= 2)
+        middle = pick(second_key, later[start] & later.any(1))
+        end = pick(third_key, later[middle])
+        moved = end - middle
+        second = (place > start) & (place <= start + moved)
+        first = (place > start + moved) & (place <= end)
+        taken = jnp.where(second, place - start + middle, jnp.where(first, place - moved, place))
+        return jnp.where((later.sum(1) >= 2).any(), order[taken], order)
+
+    return jax.lax.fori_loop(0, SWAPS, swap, place)
 
 
 def _log(probability: Array) -> Array:
