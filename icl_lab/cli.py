@@ -55,6 +55,13 @@ def _parser() -> _Parser:
     power.add_argument("config", type=Path, metavar="CONFIG", help="such as configs/quickstart.yaml")
     power.add_argument("--prompts", type=int, default=256, help="prompts per regime to extrapolate from (default: 256)")
     power.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
+    judge = command("judge", "the scoreboard for a learner of your own: answer(x, y), numpy in and numpy out")
+    judge.add_argument("learner", metavar="MODULE:CALLABLE", help="such as my_model:answer; this folder counts")
+    judge.add_argument("--config", type=Path, metavar="CONFIG", help="judge it on the task of a subject of this file")
+    judge.add_argument("--subject", metavar="NAME", help="which subject's task (default: the first)")
+    judge.add_argument("--task", metavar="NAME", help="instead of --config: linear_regression (the default), …")
+    judge.add_argument("--prompts", type=int, default=512, help="prompts per regime (default: 512)")
+    judge.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
     calibrate = command(
         "calibrate", "judge learners whose function is known: confusion matrix, identification, false claims"
     )

@@ -189,6 +189,7 @@ class Categorical(Predictions):
     log_probs: Float[Array, "*batch position outcome"]
 
     def log_prob(self, y: Values) -> Array:
+        y = jnp.broadcast_to(y, self.log_probs.shape[:-1])  # leading axes, such as one for layers, share the outcomes
         return jnp.take_along_axis(self.log_probs, y[..., None].astype(int), axis=-1)[..., 0]
 
     def sample(self, key: Array) -> Array:

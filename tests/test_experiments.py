@@ -97,13 +97,6 @@ def test_recovered_shares_are_nothing_at_the_dummy_and_one_at_the_examples():
     assert high == pytest.approx(2)
 
 
-def test_classes_of_several_layers_are_scored_by_one_outcome_per_prompt():
-    vectors = script("task_vectors")
-    natural = np.log([[[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]], [[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]])
-    found = vectors.LayeredClasses(2).from_natural(jax.numpy.asarray(natural)).loss(jax.numpy.array([1, 0, 1]))
-    np.testing.assert_allclose(np.exp(-np.asarray(found)), [[0.8, 0.5, 0.1], [0.4, 0.3, 0.9]], rtol=1e-5)
-
-
 def test_the_first_layer_has_nearly_the_best_score():
     encoded = script("what_is_encoded")
     assert encoded.first_layer(np.array([0.1, 0.85, 0.9, 0.8])) == 2

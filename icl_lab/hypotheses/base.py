@@ -1,9 +1,39 @@
-"""What a hypothesis is: a claim, the references that would make it true, and when a simpler one suffices."""
+"""What a hypothesis is: a claim, the references that would make it true, and what it predicts inside a network.
+
+References decide the *function* verdict, from behaviour; signatures the *mechanism* verdict, from inside the network.
+"""
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 from icl_lab.learners.reference import Reference
+
+Kind = Literal["internal", "causal", "condition"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One thing that must be found inside a network which works as the hypothesis says.
+
+    Attributes:
+        name: identifier, unique within the hypothesis.
+        mechanism: which circuit it belongs to; a hypothesis may have several ("copying", "from the weights").
+        kind: "internal": read inside the network; "causal": answers after something inside was replaced; "condition":
+            has to hold as well, but is no evidence (learned steps that differ from plain ones).
+        statement: one sentence.
+        measurement: the row of `mechanism_tests.MEASUREMENTS` that measures it.
+        statistic: which of its numbers is looked at.
+        above: the signature is there if the number is greater. Fixed in advance.
+    """
+
+    name: str
+    mechanism: str
+    kind: Kind
+    statement: str
+    measurement: str
+    statistic: str
+    above: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +47,7 @@ class Hypothesis:
         references: learners that compute what the hypothesis says, on any task they apply to.
         suffices: reference name → name of a simpler reference of another hypothesis. Where both are near, the simpler
             one explains the subject and this one adds nothing: it *coincides* and is not supported by itself.
+        mechanisms: the signatures it predicts inside a transformer, of all circuits that would make it true.
     """
 
     key: str
@@ -24,3 +55,4 @@ class Hypothesis:
     claim: str
     references: tuple[Reference, ...]
     suffices: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    mechanisms: tuple[Signature, ...] = ()

@@ -1,6 +1,6 @@
 """H1: the prompt updates a posterior over latent tasks (Xie et al. 2021; Raventós et al. 2023; Panwar et al. 2023)."""
 
-from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.hypotheses.base import Hypothesis, Signature
 from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.linear import ridge
@@ -43,6 +43,44 @@ BAYESIAN_INFERENCE = Hypothesis(
             settings=(("length", 2),),
             grid=lambda s: {"strength": geometric(0.2, 30, 10)},
             applies=is_stream,
+        ),
+    ),
+    mechanisms=(
+        Signature(
+            "posterior",
+            "posterior over the pool",
+            "internal",
+            "the posterior mean of the pool's latents is read off one attention layer",
+            "pool",
+            "posterior",
+            0.95,
+        ),
+        Signature(
+            "other posterior",
+            "posterior over the pool",
+            "causal",
+            "with another prompt's value of it the answer is the predictive of the posterior there",
+            "pool",
+            "posterior moves",
+            0.95,
+        ),
+        Signature(
+            "counts",
+            "counting",
+            "internal",
+            "the posterior predictive of the counts is read off one attention layer",
+            "counts",
+            "predictive",
+            0.95,
+        ),
+        Signature(
+            "other counts",
+            "counting",
+            "causal",
+            "with another prompt's value of it the answer is the predictive of the counts there",
+            "counts",
+            "predictive moves",
+            0.95,
         ),
     ),
 )

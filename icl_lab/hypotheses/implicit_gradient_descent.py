@@ -1,6 +1,6 @@
 """H5: the forward pass applies gradient steps to an implicit model (von Oswald 2022; Akyürek 2022; Ahn 2023)."""
 
-from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.hypotheses.base import Hypothesis, Signature
 from icl_lab.learners.gradient import (
     gradient_descent,
     gradient_descent_plus_plus,
@@ -61,5 +61,52 @@ IMPLICIT_GRADIENT_DESCENT = Hypothesis(
         _plus_plus(True),
         _preconditioned(1, False),
         _preconditioned(2, True),
+    ),
+    mechanisms=(
+        Signature(
+            "weights",
+            "one step in one head",
+            "internal",
+            "the head's weights are those of one gradient step, scale apart",
+            "weights",
+            "cosine",
+            0.99,
+        ),
+        Signature(
+            "halfway",
+            "one step in one head",
+            "internal",
+            "halfway from these weights to the construction the loss is the same to 1%",
+            "weights",
+            "halfway",
+            -0.01,
+        ),
+        Signature(
+            "pattern",
+            "one step in one head",
+            "causal",
+            "with another prompt's attention the answer is the step on those inputs and these labels",
+            "descent",
+            "pattern from zero",
+            0.99,
+        ),
+        Signature(
+            "iterates",
+            "one step per layer",
+            "internal",
+            "after each layer the examples hold their residuals y − f_k(x) of steps from zero",
+            "descent",
+            "iterates from zero",
+            0.99,
+        ),
+        Signature(
+            "remaining steps",
+            "one step per layer",
+            "causal",
+            "with another prompt's residuals the answer is what the remaining steps make of them",
+            "descent",
+            "remaining steps from zero",
+            0.99,
+        ),
     ),
 )

@@ -1,6 +1,6 @@
 """H2: a similarity-weighted average of the labels (Han et al. 2023), normalised or not, and kernel ridge apart."""
 
-from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.hypotheses.base import Hypothesis, Signature
 from icl_lab.learners.kernels import (
     kernel_ridge,
     linear_kernel,
@@ -61,6 +61,26 @@ KERNEL_REGRESSION = Hypothesis(
                 "bandwidth": geometric(0.25 * s.distance, 4 * s.distance, 9),
                 "penalty": geometric(1e-3, 3, 8),
             },
+        ),
+    ),
+    mechanisms=(
+        Signature(
+            "kernel",
+            "kernel head",
+            "internal",
+            "a head's attention to the examples is a kernel of their distance or product to the query",
+            "heads",
+            "kernel",
+            0.95,
+        ),
+        Signature(
+            "average",
+            "kernel head",
+            "causal",
+            "with another prompt's attention the answer is the average of these labels with those weights",
+            "heads",
+            "averaged",
+            0.99,  # random heads of linear attention reach .96: they average labels too, among other things
         ),
     ),
 )

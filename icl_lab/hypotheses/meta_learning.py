@@ -1,6 +1,6 @@
 """H3: pretraining installed an inner optimiser and its starting point (Finn et al. 2017; Kirsch et al. 2022)."""
 
-from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.hypotheses.base import Hypothesis, Signature
 from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_delta_rule, train_meta_sgd_forms
 from icl_lab.learners.reference import Reference, geometric, is_stream
 from icl_lab.tasks import Task
@@ -53,4 +53,42 @@ META_LEARNING = Hypothesis(
         "meta_sgd_2_causal": "gd_2_causal",
         "meta_sgd_5_causal": "gd_5_causal",
     },
+    mechanisms=(
+        Signature(
+            "learned",
+            "inner loop",
+            "condition",
+            "the start or the steps differ from zero and one size",
+            "descent",
+            "departure",
+            0.1,
+        ),
+        Signature(
+            "iterates",
+            "inner loop",
+            "internal",
+            "after each layer the examples hold their residuals y − f_k(x) of steps from a learned start",
+            "descent",
+            "iterates",
+            0.99,
+        ),
+        Signature(
+            "remaining steps",
+            "inner loop",
+            "causal",
+            "with another prompt's residuals the answer is what the remaining steps make of them",
+            "descent",
+            "remaining steps",
+            0.99,
+        ),
+        Signature(
+            "one step",
+            "inner loop",
+            "causal",
+            "of a single step: with another prompt's attention the answer is the step on those inputs and these labels",
+            "descent",
+            "pattern",
+            0.99,
+        ),
+    ),
 )

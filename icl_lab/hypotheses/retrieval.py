@@ -1,6 +1,6 @@
 """H4: stored patterns are selected or copied: a pool task from the weights, an example from the prompt."""
 
-from icl_lab.hypotheses.base import Hypothesis
+from icl_lab.hypotheses.base import Hypothesis, Signature
 from icl_lab.learners.bayes import pool_map, population_map
 from icl_lab.learners.classes import class_lookup, in_context_match
 from icl_lab.learners.neighbours import longest_match, nearest_neighbours
@@ -33,5 +33,43 @@ RETRIEVAL = Hypothesis(
         Reference("class_lookup", "label from the weights", class_lookup, applies=has_label_maps, lapses=True),
         Reference("in_context_match", "label of the same class", in_context_match, applies=has_label_maps, lapses=True),
         Reference("longest_match", "longest suffix match", longest_match, applies=is_stream, lapses=True),
+    ),
+    mechanisms=(
+        Signature(
+            "one place",
+            "copying",
+            "internal",
+            "a head attends from the query to the latest of the nearest examples alone",
+            "heads",
+            "copied mass",
+            0.9,
+        ),
+        Signature(
+            "other place",
+            "copying",
+            "causal",
+            "with another prompt's attention the answer is the label that stands where that one looks",
+            "heads",
+            "copied label",
+            0.95,
+        ),
+        Signature(
+            "stored task",
+            "from the weights",
+            "internal",
+            "the most probable pool member's latent, not a mean of members, is read off one attention layer",
+            "pool",
+            "retrieved",
+            0.95,
+        ),
+        Signature(
+            "other task",
+            "from the weights",
+            "causal",
+            "with another prompt's value of it the answer is that of the member most probable there",
+            "pool",
+            "retrieved moves",
+            0.95,
+        ),
     ),
 )

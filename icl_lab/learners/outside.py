@@ -64,22 +64,16 @@ def checked(answers: Any, batch: tuple[int, ...], outcomes: Outcomes) -> np.ndar
 def peeks(learner: OutsideLearner, prompts: Prompts, tolerance: float = 1e-4) -> int | None:
     """The first position whose answer changes when what comes later is changed, or None: it keeps the contract.
 
-    The answer at position i must not depend on y_i, on later outcomes, or on later inputs.
+    The answer at position i must not depend on y_i, on later outcomes, or on later inputs. Every position is tried.
     """
-    if learner.last_only:
-        y = learner.outcomes.altered(jnp.asarray(prompts.y))
-        changed = learner(prompts.replace(y=jnp.asarray(prompts.y).at[:, -1].set(y[:, -1])))
-        moved = np.abs(np.asarray(changed.mean_target() - learner(prompts).mean_target()))[:, -1].max()
-        return prompts.positions - 1 if moved > tolerance else None
-    before = np.asarray(learner(prompts).mean_target())
+    x, y = jnp.asarray(prompts.x), jnp.asarray(prompts.y)
+    other_x, other_y = jnp.flip(x, 0), learner.outcomes.altered(y)
+    before = np.nan_to_num(np.asarray(learner(prompts).mean_target()))
     scale = max(float(np.abs(before).max()), 1e-6)
-    positions = prompts.positions
-    for edited in sorted({0, positions // 2, positions - 1}):
-        y = jnp.asarray(prompts.y).at[:, edited:].set(learner.outcomes.altered(jnp.asarray(prompts.y))[:, edited:])
-        x = jnp.asarray(prompts.x)
-        x = x.at[:, edited + 1 :].set(jnp.flip(x, 0)[:, edited + 1 :])
-        after = np.asarray(learner(prompts.replace(x=x, y=y)).mean_target())
-        moved = np.abs(after - before)[:, : edited + 1].max((0, 2)) > tolerance * scale
-        if moved.any():
-            return int(np.flatnonzero(moved)[0])
+    last = prompts.positions - 1
+    for at in (last,) if learner.last_only else range(prompts.positions):
+        edited = prompts.replace(x=x.at[:, at + 1 :].set(other_x[:, at + 1 :]), y=y.at[:, at:].set(other_y[:, at:]))
+        after = np.nan_to_num(np.asarray(learner(edited).mean_target()))
+        if np.abs(after - before)[:, at].max() > tolerance * scale:
+            return at
     return None

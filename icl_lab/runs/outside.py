@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from icl_lab.hypotheses.bank import build_bank
-from icl_lab.learners.outside import Function, OutsideLearner, peeks
+from icl_lab.learners.outside import Function, OutsideLearner, checked, peeks
 from icl_lab.runs.analysis import Judged, analyse
 from icl_lab.runs.claims import write_claims
 from icl_lab.runs.config import JudgeConfig
@@ -79,8 +79,9 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> OutsideLear
     prompts = jax.device_get(task.sample(jax.random.key(seed), TRIED))
     x, y = np.asarray(prompts.x), np.asarray(prompts.y)
     try:
-        shape = np.shape(function(x, y))
-        last_only = len(shape) == (1 if task.outcomes.linear else 2)
+        answers = np.asarray(function(x, y))
+        last_only = answers.ndim == (1 if task.outcomes.linear else 2)
+        checked(answers, y.shape[:1] if last_only else y.shape, task.outcomes)
         learner = OutsideLearner(function, task.outcomes, last_only)
         at = peeks(learner, prompts)
     except Exception as error:  # the user's code: its words, in one line, are the best that can be said
@@ -88,8 +89,8 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> OutsideLear
         raise InputError(f"{spec}: called with x {x.shape} and y {y.shape}: {type(error).__name__}: {reason}") from None
     if at is not None:
         raise InputError(
-            f"{spec}: the answer at position {at} depends on what comes later; it may use examples 0 to {at - 1} and "
-            f"x_{at} only"
+            f"{spec}: the answer at position {at} depends on what comes later; it may use only x_{at} and the {at} "
+            "examples before it"
         )
     return learner
 

@@ -7,6 +7,7 @@ import textwrap
 import jax
 import numpy as np
 import pytest
+from command import main, refused
 
 from icl_lab.learners.outside import OutsideLearner, checked, peeks
 from icl_lab.outcomes import Classes, Real
@@ -113,3 +114,13 @@ def test_it_is_judged_stored_and_reused(module, tmp_path, bank, monkeypatch):
     said = []
     outside.judge_outside("brought:ridge", bank.task, {"kind": "x"}, config, tmp_path / "runs", said.append)
     assert said == [f"reusing {directory.path}: nothing has changed since it was made"]
+
+
+def test_the_command_refuses_in_one_line(module):
+    refused(main("judge", "brought:peeking"), "depends on what comes later")
+    refused(main("judge", "brought:ridge", "--task", "linear_regresion"), "did you mean 'linear_regression'?")
+    refused(main("judge", "brought:ridge", "--subject", "a"), "--subject: 'a' has no effect without --config")
+    refused(main("judge", "brought:ridge", "--prompts", "4"), "--prompts: 4 is too small")
+    refused(main("calibrate", "--task", "markov"), "--task: 'markov' is no family that is calibrated")
+    refused(main("calibrate", "--draws", "0"), "--draws: 0 is too small")
+    refused(main("power", "none.yaml"), "none.yaml: no such file")

@@ -1,0 +1,101 @@
+"""The mechanism verdict on transformers whose mechanism is known: the hand-built ones, and random weights.
+
+A verdict is right if it supports exactly the hypotheses that are true of the construction, of the same weights drawn at
+random none. Where two hypotheses are the same circuit, both are true.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from icl_lab.hypotheses import HYPOTHESES
+from icl_lab.hypotheses.mechanism import MechanismVerdict, mechanism_verdict
+from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
+
+KEYS = tuple(hypothesis.key for hypothesis in HYPOTHESES)
+SUPPORTED, REFUTED, NOT_TESTED = 1, -1, 0  # entries of the confusion matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What is true of a construction.
+
+    Attributes:
+        hypotheses: keys, the one it was built for among them.
+        why: where there are several, or one has no test, the reason.
+        untested: keys of hypotheses that are true of it as well, but of which no test applies.
+    """
+
+    hypotheses: tuple[str, ...]
+    why: str = ""
+    untested: tuple[str, ...] = ()
+
+
+KNOWN: dict[str, Known] = {
+    "one_step_gd": Known(("H2", "H5"), "one gradient step from zero is an unnormalised linear-kernel smoother"),
+    "two_step_gd": Known(("H5",)),
+    "gd_plus_plus": Known(("H5",)),
+    "causal_gd": Known(("H5",)),
+    "learned_descent": Known(("H3",)),
+    "softmax_kernel": Known(("H2",)),
+    "nearest_example": Known(("H2", "H4"), "copying is a kernel smoother in the limit of a sharp kernel"),
+    "most_recent_match": Known(("H4",)),
+    "bigram_counts": Known(
+        ("H1", "H2"),
+        "counts are the posterior mean of Dirichlet rows, a match kernel with pseudo-counts, and online steps of size "
+        "1/(n + kα + 1); steps inside are tested for real outcomes only",
+        ("H3",),
+    ),
+    "pool_posterior": Known(("H1",)),
+    "pool_retrieval": Known(("H4",)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One construction, judged.
+
+    Attributes:
+        name: of the construction.
+        verdict: on it.
+        control: on the same model with random weights, which has a random control of its own.
+    """
+
+    name: str
+    verdict: MechanismVerdict
+    control: MechanismVerdict
+
+    @property
+    def right(self) -> bool:
+        """Whether exactly what is known is supported, and nothing of the random weights."""
+        return self.verdict.supported == KNOWN[self.name].hypotheses and self.control.supported == ()
+
+
+def judge_construction(name: str, key: Array) -> Judged:
+    """Judge one construction on its task, and the same model with random weights.
+
+    Args:
+        name: a row of `CONSTRUCTIONS`.
+        key: of prompts and random weights.
+    """
+    row = CONSTRUCTIONS[name]
+    learner = row.build(row.task)
+    built_key, control_key, random_key = jax.random.split(key, 3)
+    return Judged(
+        name,
+        mechanism_verdict(learner, row.task, built_key),
+        mechanism_verdict(random_control(learner, random_key), row.task, control_key),
+    )
+
+
+def confusion_matrix(verdicts: tuple[MechanismVerdict, ...]) -> np.ndarray:
+    """[verdict, hypothesis]: 1 supported, −1 refuted, 0 not tested."""
+    state = {True: SUPPORTED, False: REFUTED}
+    return np.array(
+        [
+            [NOT_TESTED if key in verdict.not_tested else state[key in verdict.supported] for key in KEYS]
+            for verdict in verdicts
+        ]
+    )

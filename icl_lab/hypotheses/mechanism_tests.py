@@ -1,0 +1,257 @@
+"""Measurements inside a transformer that the signatures of hypotheses look at: numbers, never a verdict.
+
+All of them patch from independent prompts, with other inputs and other labels: what then comes out is the answer to no
+prompt at all, so that a prediction of it is one about the circuit and not about behaviour. `explained` is the share of
+the change that is foreseen. Statistics that make no sense for a learner are NaN.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from icl_lab.hypotheses.mechanism_descent import descent, explained, one_bare_head, rolled, weights
+from icl_lab.learners.kernels import squared_distances
+from icl_lab.learners.reference import has_pool, has_population_predictive, has_real_outcomes, is_stream
+from icl_lab.learners.transformer import TransformerLearner
+from icl_lab.models import capture
+from icl_lab.probes.attention_kernels import attention_kernels
+from icl_lab.probes.attention_latents import carriers
+from icl_lab.probes.interpolation import can_interpolate
+from icl_lab.probes.interventions import ALL, asked, worlds
+from icl_lab.probes.patching import every_place, patched_answers
+from icl_lab.probes.prompt_pairs import prompts_of
+from icl_lab.probes.readout import linear_predictions, thirds
+from icl_lab.probes.sufficient_statistics import pool_weights
+from icl_lab.prompts import Prompts
+from icl_lab.tasks import Pool, Task
+
+PROMPTS = 192
+DRAWN = 8 * PROMPTS  # prompts of which the least certain are taken
+LARGEST_POOL = 256  # members whose posterior is held at once
+Statistics = dict[str, Float[Array, ""]]
+
+
+def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
+    """What single heads look at, and what follows when they look elsewhere.
+
+    Let a_j be a head's attention from the query to the token that holds label t_j, and ŷ the mean target answered.
+    A head's attention at the query is replaced by another prompt's, a'.
+
+    Statistics, each pair of one head, the one whose smaller number is largest: `kernel`, R² of the head's scores as a
+    linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity), and `averaged`, how much of the change
+    is foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g is fitted to the answers of unaltered prompts. `copied
+    mass`, the mean share |a_j|/Σ|a| of the latest of the nearest examples (so of the most recent match), and `copied
+    label`, how much is foreseen by ŷ = t_j' with j' the place of that example in the other prompt.
+    """
+    prompts = task.sample(key, PROMPTS)
+    config, format, outcomes = learner.model.config, learner.format, task.outcomes
+    tokens, last = format.tokens(prompts.positions), prompts.positions - 1
+    query = asked(format, prompts.positions, -1)[0].start
+    layer, head, _ = every_place(learner, "pattern", 1)
+    which = worlds(config, "pattern", tokens, layer, head, np.full_like(layer, query))
+    natural = patched_answers(learner, jax.tree.map(rolled, prompts), prompts, which, "pattern")[:, :, 0]
+    after = outcomes.from_natural(natural).mean_target()  # [head of any layer, prompt, target]
+    before = learner(prompts).mean_target()[:, -1]
+
+    holds = carriers(format, prompts.positions).outcomes[:last]
+    names = [f"{index}.pattern" for index in range(config.applications)]
+    _, found = capture(learner.model, learner.params, format.encode(prompts, outcomes), names)
+    rows = jnp.stack([found[name][:, :, query] for name in names]).swapaxes(1, 2)
+    rows = rows.reshape(-1, *rows.shape[2:])
+    looks = rows[..., holds]  # [head of any layer, prompt, example]
+    labels = outcomes.targets(prompts.y)[:, :last]
+
+    fits = attention_kernels(learner, task, prompts)
+    likeness = jnp.stack([jnp.where(fit.slope > 0, fit.explained, 0.0) for fit in _to_outcomes(fits)])
+    kernel = likeness.max(0).ravel()
+
+    def average(attention: Array) -> Array:
+        return jnp.einsum("bj,bjt->bt", attention, labels, precision="highest")
+
+    averaged = jax.vmap(
+        lambda row, patched: explained(patched, _affine(average(row), before, average(rolled(row))), before)
+    )(looks, after)
+
+    distance = squared_distances(task.features(prompts.x))[:, last, :last]
+    nearest = distance <= distance.min(-1, keepdims=True) * (1 + 1e-6)
+    place = last - 1 - nearest[:, ::-1].argmax(-1)
+    mass = jnp.abs(jnp.take_along_axis(looks, place[None, :, None], axis=-1))[..., 0]
+    share = (mass / jnp.maximum(jnp.abs(rows).sum(-1), 1e-12)).mean(-1)
+    there = jnp.take_along_axis(labels, rolled(place)[:, None, None], axis=1)[:, 0]
+    copied = jax.vmap(lambda patched: explained(patched, there, before))(after)
+
+    chosen = jnp.minimum(kernel, averaged).argmax()
+    copier = jnp.minimum(share, copied).argmax()
+    return {
+        "kernel": kernel[chosen],
+        "averaged": averaged[chosen],
+        "copied mass": share[copier],
+        "copied label": copied[copier],
+    }
+
+
+def _to_outcomes(fits: dict[str, Any]) -> list[Any]:
+    return [fit for name, fit in fits.items() if name.endswith("to outcomes")]
+
+
+def _affine(average: Array, answers: Array, other: Array) -> Array:
+    """The least-squares affine map from averages to answers, at other averages."""
+    middle, target = average.mean(0), answers.mean(0)
+    x, y = average - middle, answers - target
+    normal = jnp.matmul(x.T, x, precision="highest")
+    normal = normal + (1e-6 * jnp.trace(normal) + 1e-12) * jnp.eye(len(normal))
+    slope = jnp.linalg.solve(normal, jnp.matmul(x.T, y, precision="highest"))
+    return target + jnp.matmul(other - middle, slope, precision="highest")
+
+
+def attended(learner: TransformerLearner, prompts: Prompts) -> dict[str, Float[Array, "layer prompt channel"]]:
+    """{"pattern", "z"} of all heads of a layer together, at the token that answers the last position."""
+    format, layers = learner.format, range(learner.model.config.applications)
+    query = asked(format, prompts.positions, -1)[0].start
+    names = {site: [f"{layer}.{site}" for layer in layers] for site in ("pattern", "z")}
+    inputs = format.encode(prompts, learner.outcomes)
+    _, found = capture(learner.model, learner.params, inputs, [*names["pattern"], *names["z"]])
+    count = prompts.y.shape[0]
+    return {
+        site: jnp.stack([found[name][:, :, query].reshape(count, -1) for name in each]) for site, each in names.items()
+    }
+
+
+def readable_and_moving(
+    learner: TransformerLearner,
+    prompts: Prompts,
+    statistic: Float[Array, "prompt statistic"],
+    predicted: Float[Array, "prompt target"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The place that holds a statistic of the prompt: how well it is read there, how well a patch of it is foreseen.
+
+    Places are pattern and z of every layer, at the query. Read: held-out R² of a ridge read-out, minus that (if it is
+    positive) of the statistics of other prompts. Moved: share of the change foreseen when that place comes from
+    another prompt. Of all places, the one whose smaller number is largest.
+
+    Args:
+        predicted: mean targets answered to each prompt's query, given the statistic of the next prompt of the batch.
+    """
+    config, tokens = learner.model.config, learner.format.tokens(prompts.positions)
+    query = asked(learner.format, prompts.positions, -1)[0].start
+    before = learner(prompts).mean_target()[:, -1]
+    spread = statistic.std(0) + 1e-6 * statistic.std() + 1e-12
+    wanted = (statistic - statistic.mean(0)) / spread
+    both = jnp.concatenate([wanted, rolled(rolled(wanted))], axis=-1)
+    score = thirds(len(both))[2]
+    read, moved = [], []
+    for site, features in attended(learner, prompts).items():
+        error = jnp.square(linear_predictions(features, both)[:, score] - both[score]).sum(1)
+        share = 1 - error.reshape(len(error), 2, -1).sum(-1) / jnp.square(wanted[score] - wanted.mean(0)).sum()
+        read.append(share[:, 0] - jnp.maximum(share[:, 1], 0.0))
+        which = worlds(config, site, tokens, np.arange(config.applications), np.array(ALL), np.array(query))
+        natural = patched_answers(learner, jax.tree.map(rolled, prompts), prompts, which, site)[:, :, 0]
+        after = learner.outcomes.from_natural(natural).mean_target()
+        moved.append(jax.vmap(lambda patched: explained(patched, predicted, before))(after))
+    read, moved = jnp.concatenate(read), jnp.concatenate(moved)
+    chosen = jnp.minimum(read, moved).argmax()
+    return read[chosen], moved[chosen]
+
+
+def pool(learner: TransformerLearner, task: Task, key: Array, members: int) -> Statistics:
+    """Where the posterior over the pool is, or its mode, on prompts that leave it open.
+
+    Prompts come from latents halfway between two members; of `DRAWN` those with the least certain posterior are taken,
+    where mean and mode differ. Statistics (`readable_and_moving`): `posterior`, `posterior moves`: of the posterior
+    mean Σ_m p_m θ_m, after which the answer is foreseen to be Σ_m p'_m E[t | θ_m, x_q] with the other prompt's p';
+    `retrieved`, `retrieved moves`: the same of the most probable member alone.
+    """
+    pair_key, prompt_key = jax.random.split(key)
+    pairs = jax.random.randint(pair_key, (2, DRAWN), 0, members)
+    latents = jax.vmap(task.pool_latent)(jnp.arange(members))
+    first, second = (jax.tree.map(lambda leaf, p=each: leaf[p], latents) for each in pairs)
+    between = jax.vmap(lambda a, b: task.interpolate(a, b, 0.5))(first, second)
+    drawn = prompts_of(task, between, prompt_key, 1)
+    certain = pool_weights(task, drawn, members)
+    least = jnp.argsort(certain.max(-1))[:PROMPTS]
+    # In their first order: sorted by certainty, source and target would be alike.
+    least = jnp.sort(least)
+    prompts = jax.tree.map(lambda leaf: leaf[least], drawn)
+    posterior = certain[least]
+    mode = jax.nn.one_hot(posterior.argmax(-1), members)
+
+    def told(latent: Any) -> Array:
+        return jax.vmap(lambda x: task.outcome(latent, x).mean_target()[-1])(prompts.x)
+
+    answers = jax.vmap(told)(latents)  # [member, prompt, target]
+    stored = jnp.concatenate([leaf.reshape(members, -1) for leaf in jax.tree.leaves(latents)], axis=-1)
+    found = {}
+    for name, shares in (("posterior", posterior), ("retrieved", mode)):
+        predicted = jnp.einsum("bm,mbt->bt", rolled(shares), answers, precision="highest")
+        statistic = jnp.matmul(shares, stored, precision="highest")
+        found[name], found[f"{name} moves"] = readable_and_moving(learner, prompts, statistic, predicted)
+    return found
+
+
+def counts(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
+    """Where the posterior predictive of a stream's counts is: `predictive` and `predictive moves`.
+
+    The statistic is the exact predictive under the population, and with another prompt's value of it the answer is
+    foreseen to be that one's predictive (`readable_and_moving`).
+    """
+    prompts = task.sample(key, PROMPTS)
+    exact = task.population_predictive(prompts)
+    assert exact is not None
+    share = exact.mean_target()[:, -1]
+    found = readable_and_moving(learner, prompts, share, rolled(share))
+    return dict(zip(("predictive", "predictive moves"), found, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One row of the table.
+
+    Attributes:
+        applies: (learner, task) → whether it makes sense.
+        measure: (learner, task, key, **settings) → statistics; pure and jittable.
+        settings: task → arguments that fix shapes.
+    """
+
+    applies: Callable[[TransformerLearner, Task], bool]
+    measure: Callable[..., Statistics]
+    settings: Callable[[Task], dict[str, int]] = lambda task: {}
+
+    def __call__(self, learner: TransformerLearner, task: Task, key: Array) -> dict[str, float]:
+        """Statistics as numbers, at full float32 precision, compiled."""
+        settings = tuple(self.settings(task).items())
+        found = jax.device_get(_measured(self.measure, settings, learner, task, key))
+        return {name: float(value) for name, value in found.items()}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _measured(measure: Callable, settings: tuple, learner: TransformerLearner, task: Task, key: Array) -> Statistics:
+    with jax.default_matmul_precision("highest"):
+        return measure(learner, task, key, **dict(settings))
+
+
+def members(task: Task) -> int:
+    """Size of the pool, 0 without one."""
+    return int(task.prior.size) if isinstance(task.prior, Pool) else 0
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "weights": Measurement(
+        lambda learner, task: has_real_outcomes(task) and not task.is_stream and one_bare_head(learner, task), weights
+    ),
+    "descent": Measurement(lambda learner, task: has_real_outcomes(task) and not task.is_stream, descent),
+    "heads": Measurement(lambda learner, task: task.examples > 1, heads),
+    "pool": Measurement(
+        lambda learner, task: can_interpolate(task) and 1 < members(task) <= LARGEST_POOL,
+        pool,
+        lambda task: {"members": members(task)},
+    ),
+    "counts": Measurement(
+        lambda learner, task: is_stream(task) and not has_pool(task) and has_population_predictive(task), counts
+    ),
+}
