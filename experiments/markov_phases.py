@@ -49,7 +49,7 @@ PUBLISHED = {
 TOLERANCE = {"uniform": 1e-4, "unigram": 2e-3, "bigram": 2e-3, "entropy rate": 3e-4}
 EXCESS = 0.01  # nats above the bigram learner that a trained model may have
 SEEDS = 4 / 5  # of the seeds have to pass through the unigram phase
-CHAINS, BATCHES, MATRICES = 1 << 17, 16, 1 << 20  # standard errors of the losses: below .0005
+CHAINS, BATCHES, MATRICES = 1 << 15, 4, 1 << 20  # standard errors of the losses: below .001
 LOOKS = {"uniform": ("0.5", ":"), "unigram": (COLOURS["H2"], "--"), "bigram": (COLOURS["H1"], "-")}
 
 

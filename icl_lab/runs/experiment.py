@@ -16,6 +16,7 @@ from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError, RunError
 from icl_lab.runs.train import TrainedSubject, train_subject
 
+FILE_WIDTH = 160
 Subjects = dict[str, TrainedSubject]
 Measure = Callable[[RunConfig, Subjects, RunDirectory], list[Claim]]
 
@@ -68,6 +69,8 @@ def _run(config: RunConfig, output: Path, measure: Measure) -> int:
         claims = measure(config, subjects, directory)
         write_claims(directory.claims_file, claims)
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width: take what the table needs
+        console = Console(width=FILE_WIDTH)
     console.print(claims_table(claims))
     console.print(f"claims: {directory.claims_file}", soft_wrap=True, highlight=False)
     return 1 if failed(claims) else 0
