@@ -78,14 +78,6 @@ def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution
     np.testing.assert_allclose(relative(sides), [1.0, 0.0, 0.5])
 
 
-def test_a_kind_that_changes_at_the_last_snapshot_is_censored():
-    settled = script("when_it_changes").settled
-    assert settled(["a", "a", "a"]) == 0
-    assert settled(["a", "b", "b", "b"]) == 1
-    assert settled(["b", "a", "b", "b"]) == 2
-    assert settled(["a", "a", "b"]) is None
-
-
 def test_recovered_shares_are_nothing_at_the_dummy_and_one_at_the_examples():
     vectors = script("task_vectors")
     losses = {"dummy": np.array([1.0, 3.0]), "full": np.array([0.5, 1.5])}  # a mean gain of 1

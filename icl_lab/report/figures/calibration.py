@@ -145,11 +145,11 @@ def _takeaway(families: Mapping[str, Records]) -> str:
     parts, false, clean = [], 0, 0
     for family, records in families.items():
         rows = chosen(records, kind="planted", noise=("none", "low"))
-        parts.append(f"{np.mean(np.asarray(records['identified'])[rows]):.0%} in {spoken(family)}")
+        parts.append(f"{np.mean(np.asarray(records['identified'])[rows]):.1%} ({spoken(family)})")
         unknown = chosen(records, kind=("distorted", "untrained"), truth="")
         false += int(np.sum(np.asarray(records["false"])[unknown]))
         clean += len(unknown)
     return (
-        f"The judge identifies {', '.join(parts)} of planted learners with at most 2% noise, and supports something in "
+        f"Of planted learners with at most 2% noise the judge identifies {', '.join(parts)}; it supports something in "
         f"{false} of {clean} learners of no hypothesis that it does not know."
     )
