@@ -13,7 +13,17 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 import hypothesis
+import pytest
 
 # The first example of a property compiles, so a deadline would fail at random; and a red run must be repeatable.
 hypothesis.settings.register_profile("icl_lab", deadline=None, derandomize=True, print_blob=False)
 hypothesis.settings.load_profile("icl_lab")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drop what a file compiled: thousands of programs in one process use up the memory maps that it may have."""
+    yield
+    import jax
+
+    jax.clear_caches()
