@@ -19,7 +19,14 @@ from icl_lab.tasks import LinearRegression, Pool
 
 # Parameters that the answers hardly depend on at some values, or only through a combination of two: the function is
 # recovered, not the number.
-LOOSE = {"damping", "curvature", "penalty of kernel_ridge", "bandwidth of kernel_ridge", "rate of gd_plus_plus_2"}
+LOOSE = {
+    "damping",
+    "curvature",
+    "exponent",
+    "penalty of kernel_ridge",
+    "bandwidth of kernel_ridge",
+    "rate of gd_plus_plus_2",
+}
 
 
 def test_regimes_are_apart_and_as_described(bank):
