@@ -85,7 +85,7 @@ def test_a_fit_recovers_parameters_off_the_grid(each_bank, subtests):
     """The function within 0.1% of its size in every regime, and the parameters where they matter by themselves."""
     for name in each_bank.references:
         with subtests.test(name):
-            given = between_grid_points(each_bank, name, 3)
+            given = between_grid_points(each_bank, name, 3, margin=0.25)
             subject = planted(each_bank, name, 3, noise=0.0)
             fit = each_bank.fit(name, subject)
             distance = each_bank.distances(subject, fit.predictions)
