@@ -12,10 +12,9 @@ from icl_lab.learners.reference import (
     has_classes,
     has_pool,
     has_real_outcomes,
-    has_support,
     is_stream,
 )
-from icl_lab.tasks import BooleanRules, ModularRules, Task
+from icl_lab.tasks import BooleanRules, ModularRules, Pool, Task
 
 
 def is_modular(task: Task) -> bool:
@@ -31,6 +30,20 @@ def has_prime(task: Task) -> bool:
 def is_parity(task: Task) -> bool:
     """Whether rules are parities of bits."""
     return isinstance(task, BooleanRules) and task.rules == "parity"
+
+
+# A grid of exponents streams over all latents many times, and large pools are nearly populations.
+MOST_LATENTS = 512
+
+
+def has_small_pool(task: Task) -> bool:
+    """Whether the prior is a pool of at most MOST_LATENTS tasks."""
+    return isinstance(task.prior, Pool) and int(task.prior.size) <= MOST_LATENTS
+
+
+def has_small_support(task: Task) -> bool:
+    """Whether the population has at most MOST_LATENTS latents."""
+    return 0 < task.support <= MOST_LATENTS
 
 
 RIVALS = (
@@ -87,7 +100,7 @@ DECOYS = (
         tempered_pool_bayes,
         grid=lambda s: {"exponent": geometric(0.25, 4, 9)},
         lapses=True,
-        applies=has_pool,
+        applies=has_small_pool,
         yields_to=("pool_bayes", "pool_map"),
     ),
     Reference(
@@ -96,7 +109,7 @@ DECOYS = (
         tempered_population_bayes,
         grid=lambda s: {"exponent": geometric(0.25, 4, 9)},
         lapses=True,
-        applies=has_support,
+        applies=has_small_support,
         yields_to=("population_bayes", "population_map"),
     ),
     Reference(
