@@ -37,7 +37,7 @@ def test_it_is_stated_in_full(hypothesis):
 
 @ALL
 def test_it_passes_on_its_own_references(hypothesis, each_bank, subtests):
-    """At two random parameters each. Between near (3×) and rejected (4×) the rule may say "inconclusive", never more.
+    """At three random parameters each. Between near (3×) and rejected (4×) the rule may say "inconclusive", never more.
 
     Such a draw exists: kernel ridge at λ = .381 lies 3 to 4 times the floor from the posterior mean at σ² = .25.
     """
@@ -51,9 +51,9 @@ def test_it_passes_on_its_own_references(hypothesis, each_bank, subtests):
 
     for name in own:
         with subtests.test(name):
-            found = [verdict(each_bank, planted(each_bank, name, seed)) for seed in range(2)]
+            found = [verdict(each_bank, planted(each_bank, name, seed)) for seed in range(3)]
             named = [hypothesis.key in (*each.supported, *each.coincides) for each in found]
-            assert any(map(told, found, named)), [each.reasons for each in found]
+            assert sum(map(told, found, named)) >= 2, [each.reasons for each in found]
             for each, is_named in zip(found, named, strict=True):
                 assert hypothesis.key not in each.refuted
                 assert is_named or each.status == "inconclusive", each.reasons
