@@ -6,6 +6,7 @@ Source: Hinton et al. 2015.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from icl_lab.learners.reference import Reference, ReferenceLearner, Scales
 from icl_lab.models import Params
 from icl_lab.models.network import Network
 from icl_lab.prompts import Predictions, Prompts, Values
+from icl_lab.pytrees import pytree_dataclass
 from icl_lab.tasks import Task
 from icl_lab.training.ensemble import Member, stack
 from icl_lab.training.loop import init_state, train_chunk
@@ -81,12 +83,61 @@ def distil(
     """
     teacher = teacher_of(task, reference, parameters)
     rates = (settings.learning_rate, settings.weight_decay)
-    members = stack([Member(seed, task, *rates, teacher=teacher, regimes=tuple(regimes)) for seed in seeds])
+    members = [Member(seed, task, *rates, teacher=teacher, regimes=tuple(regimes)) for seed in seeds]
+    return _trained(stack(members), model, format, settings)
+
+
+def _trained(members: Member, model: Network, format: Format, settings: TrainingSettings) -> Params:
+    """Parameters after the last step."""
     state = init_state(model, format, settings, members)
     for done in range(0, settings.steps, settings.chunk):
         steps = min(settings.chunk, settings.steps - done)
         state, _ = train_chunk(model, format, settings, members, state, steps)
     return state.params
+
+
+@pytree_dataclass
+class Panel:
+    """One of several teachers, chosen by a number: data, so that students of all of them share a program.
+
+    Attributes:
+        teachers: learners with the same kind of outcome.
+        chosen: which of them answers.
+    """
+
+    teachers: tuple[Learner, ...]
+    chosen: Any
+
+    def __call__(self, prompts: Prompts) -> Predictions:
+        """Its answers; where members are mapped one after another, the others are not worked out."""
+        asked = [lambda given, teacher=teacher: teacher(given).answer() for teacher in self.teachers]
+        return jax.lax.switch(self.chosen, asked, prompts)
+
+
+def distil_from_panel(
+    task: Task,
+    teachers: Sequence[Learner],
+    students: Sequence[tuple[int, int]],
+    model: Network,
+    format: Format,
+    settings: TrainingSettings,
+    regimes: Sequence[Regime] = REGIMES,
+) -> Params:
+    """Train students of several teachers in one program.
+
+    Args:
+        students: (teacher's index, seed) of each member.
+        task, model, format, settings, regimes: as of `distil`.
+
+    Returns:
+        As `distil`.
+    """
+    rates = (settings.learning_rate, settings.weight_decay)
+    members = [
+        Member(seed, task, *rates, teacher=Panel(tuple(teachers), chosen), regimes=tuple(regimes))
+        for chosen, seed in students
+    ]
+    return _trained(stack(members), model, format, settings)
 
 
 @jax.jit
