@@ -71,6 +71,12 @@ def _parser() -> _Parser:
     calibrate.add_argument("--draws", type=int, default=4, help="planted learners per reference (default: 4)")
     calibrate.add_argument("--prompts", type=int, default=256, help="prompts per regime (default: 256)")
     calibrate.add_argument(
+        "--distilled", type=int, default=3, help="networks trained per kind, whose function is known (default: 3)"
+    )
+    calibrate.add_argument(
+        "--mechanisms", type=int, default=4, help="draws per hand-built transformer, to judge mechanisms (default: 4)"
+    )
+    calibrate.add_argument(
         "--seed", type=int, default=2000, help="of prompts, pools, parameters, noise (default: 2000)"
     )
     calibrate.add_argument(
@@ -272,7 +278,7 @@ def _calibrate(given: argparse.Namespace) -> int:
     from icl_lab.calibration.families import FAMILIES
     from icl_lab.runs.errors import nearest
 
-    for name, least in (("draws", 1), ("prompts", 8), ("seed", 0)):
+    for name, least in (("draws", 1), ("prompts", 8), ("seed", 0), ("distilled", 0), ("mechanisms", 0)):
         if getattr(given, name) < least:
             raise InputError(f"--{name}: {getattr(given, name)} is too small; it must be at least {least}")
     for name in given.task or ():
@@ -290,7 +296,8 @@ def _calibrate(given: argparse.Namespace) -> int:
     from icl_lab.runs.results import check_results
 
     families = tuple(dict.fromkeys(given.task or FAMILIES))
-    config = CalibrationConfig(families=families, draws=given.draws, prompts=given.prompts, seed=given.seed)
+    chosen = {name: getattr(given, name) for name in ("draws", "prompts", "seed", "distilled", "mechanisms")}
+    config = CalibrationConfig(families=families, **chosen)
     directory = calibrate(config, given.output, say=lambda line: print(line, file=sys.stderr))
     check_results(directory)
     with writing(directory.path):

@@ -11,15 +11,26 @@ counted. Source of distillation: Hinton et al. 2015.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.calibration.planted import answers_at
+from icl_lab.calibration.subjects import KnownSubject
+from icl_lab.formats import Format, Interleaved, Paired, Stream
 from icl_lab.hypotheses.bank import CALIBRATION, Bank
 from icl_lab.hypotheses.judge import THRESHOLDS, owner_of, zero_predictor
-from icl_lab.prompts import Predictions
+from icl_lab.learners import TransformerLearner
+from icl_lab.models import Model, Params, TransformerConfig
+from icl_lab.models.constructions import one_layer_config
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.tasks import Task
+
+LINEAR: Any = {"width": 16, "embedding": True, "initialisation": "lecun"}
 
 # Who teaches, by hypothesis: the first of a row that applies to the task.
 TEACHERS: Mapping[str, tuple[str, ...]] = {
@@ -55,6 +66,50 @@ def teachers(bank: Bank) -> list[Teacher]:
     half = slice(0, bank.slices[CALIBRATION].stop // 2)
     chosen = [next((name for name in names if name in bank.references), None) for names in TEACHERS.values()]
     return [Teacher(name, bank.fit(name, outcomes, half).parameters) for name in chosen if name is not None]
+
+
+def student_network(task: Task, teacher: Teacher) -> tuple[Model, Format]:
+    """What a teacher's students are: two layers, of a kind that can hold the function.
+
+    Gradient steps on real outcomes are polynomials in the prompt and grow with its inputs, and softmax transformers
+    learn them slowly (10 δ away after 3,000 steps): their students are bare linear attention on paired tokens, which
+    answers the last position. All others are usual transformers that answer every position.
+    """
+    outcomes = task.outcomes
+    if outcomes.linear and teacher.hypothesis in ("H3", "H5"):
+        return Model(one_layer_config(task.inputs_size, task.examples, layers=2, **LINEAR)), Paired()
+    format = Stream() if task.is_stream else Interleaved()
+    channels, tokens = format.channels(task.inputs_size, outcomes.size), format.tokens(task.positions)
+    return Model(TransformerConfig(channels, tokens, layers=2, heads=2, width=32, outputs=outcomes.size)), format
+
+
+def answered(bank: Bank, format: Format) -> Bank:
+    """The bank that scores the positions which a format answers."""
+    positions = bank.task.positions
+    scored = np.zeros(positions, bool)
+    scored[format.answers(positions)] = True
+    return bank.score(scored)
+
+
+@jax.jit
+def _answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
+    with jax.default_matmul_precision("highest"):
+        return learner(prompts).answer()
+
+
+def known_student(bank: Bank, teacher: Teacher, params: Params, name: str) -> KnownSubject:
+    """A student as a subject that is known by its teacher's function, on the bank of the positions it answers."""
+    model, format = student_network(bank.task, teacher)
+    learner = TransformerLearner(jax.tree.map(jnp.asarray, params), model, format, bank.task.outcomes)
+    return KnownSubject(
+        kind="distilled",
+        name=name,
+        group=f"{teacher.hypothesis} student",
+        answers=lambda: jax.tree.map(np.asarray, _answers(learner, bank.prompts)),
+        noises=("none",),
+        reference=teacher.reference,
+        function=functools.partial(answers_at, bank, teacher.reference, dict(teacher.parameters)),
+    )
 
 
 def apart(bank: Bank, student: Predictions, teacher: Predictions) -> tuple[np.ndarray, np.ndarray]:

@@ -68,7 +68,7 @@ def coarse_labels(answer: Answer, task: Task, prompts: Prompts, strength: Array 
     """Real labels are seen by sign alone, at their standard deviation; of classes, the last is taken for the first."""
     y = jnp.asarray(prompts.y)
     if task.outcomes.linear:
-        return answer(prompts.replace(y=jnp.sign(y) * 10 * task.resolution()))
+        return answer(prompts.replace(y=jnp.sign(y) * _deviation(task)))
     return answer(prompts.replace(y=jnp.where(y == task.outcomes.size - 1, 0, y)))
 
 
@@ -83,9 +83,15 @@ def squashed(answer: Answer, task: Task, prompts: Prompts, strength: Array | flo
     """Real answers saturate at `strength` standard deviations of labels; of classes, log odds are multiplied by it."""
     mean, outcomes = answer(prompts).mean_target(), task.outcomes
     if outcomes.linear:
-        limit = 10 * task.resolution() * strength
+        limit = _deviation(task) * strength
         return outcomes.from_mean(limit * jnp.tanh(mean / limit))
     return outcomes.from_natural(strength * jnp.log(jnp.maximum(mean, 1e-6)))
+
+
+@jax.jit
+def _deviation(task: Task) -> Array:
+    """Standard deviation of the labels."""
+    return 10 * task.resolution()
 
 
 DISTORTIONS = (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import jax
 import numpy as np
 
+from icl_lab.calibration.distilled import apart
 from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.calibration.truth import judged_without, named, scored, truth_of
 from icl_lab.hypotheses.bank import Bank
@@ -25,6 +26,8 @@ class Record:
         status, named, nearest, remainder: the verdict.
         identified, false, split, explained: see `truth.scored`.
         false_without: whether it supports something once all that is true of it is removed from the candidates.
+        distance, limit: of a network, how far it is from the function it is known by, and δ, in nats per regime
+            (`distilled.apart`); empty of learners that are known exactly.
     """
 
     kind: str
@@ -43,6 +46,18 @@ class Record:
     split: bool
     explained: bool
     false_without: bool
+    distance: tuple[float, ...] = ()
+    limit: tuple[float, ...] = ()
+
+    @property
+    def excess(self) -> float:
+        """The distance relative to δ in the regime where that is largest; 0 of learners that are known exactly."""
+        return max((d / most for d, most in zip(self.distance, self.limit, strict=True)), default=0.0)
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is near enough to what it is known by to be ground truth."""
+        return self.excess <= 1
 
     @property
     def clean(self) -> bool:
@@ -60,7 +75,10 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
             by these too.
     """
     answers = subject.answers()
-    truth = truth_of(bank, answers, subject.reference)
+    function = answers if subject.function is None else subject.function()
+    truth = truth_of(bank, function, subject.reference)
+    measured = () if subject.function is None else apart(bank, answers, function)
+    distance, limit = (tuple(map(float, values)) for values in measured or ((), ()))
     found = []
     for noise in subject.noises:
         disturbed = subject.disturbed(answers, noise)
@@ -83,6 +101,8 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
                     remainder=verdict.remainder,
                     **scored(verdict, truth),
                     false_without=judged_without(comparison, truth).status == "supported",
+                    distance=distance,
+                    limit=limit,
                 )
             )
     return found

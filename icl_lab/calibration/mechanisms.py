@@ -90,6 +90,57 @@ def judge_construction(name: str, key: Array) -> Judged:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class MechanismRecord:
+    """What the mechanism verdict said of one construction, or of its random control.
+
+    Attributes:
+        name: the construction's.
+        draw: number of the draw of prompts and random weights.
+        random: whether the weights are random.
+        known, untested: as of `Known`; empty of random weights.
+        supported, refuted, not_tested: the verdict.
+    """
+
+    name: str
+    draw: int
+    random: bool
+    known: tuple[str, ...]
+    untested: tuple[str, ...]
+    supported: tuple[str, ...]
+    refuted: tuple[str, ...]
+    not_tested: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether exactly what is known is supported; of random weights nothing."""
+        return self.supported == self.known
+
+    @property
+    def false(self) -> bool:
+        """Whether something is supported that is not true of it."""
+        return bool({*self.supported} - {*self.known, *self.untested})
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Hypothesis → SUPPORTED, REFUTED or NOT_TESTED."""
+        groups = ((self.supported, SUPPORTED), (self.refuted, REFUTED), (self.not_tested, NOT_TESTED))
+        found = {key: state for keys, state in groups for key in keys}
+        return {key: found[key] for key in KEYS}
+
+
+def mechanism_records(name: str, draw: int, key: Array) -> list[MechanismRecord]:
+    """Two records: of a construction, and of the same model with random weights."""
+    judged, known = judge_construction(name, key), KNOWN[name]
+    pairs = ((judged.verdict, False, known), (judged.control, True, Known(())))
+    return [
+        MechanismRecord(
+            name, draw, random, true.hypotheses, true.untested, verdict.supported, verdict.refuted, verdict.not_tested
+        )
+        for verdict, random, true in pairs
+    ]
+
+
 def confusion_matrix(verdicts: tuple[MechanismVerdict, ...]) -> np.ndarray:
     """[verdict, hypothesis]: 1 supported, −1 refuted, 0 not tested."""
     state = {True: SUPPORTED, False: REFUTED}

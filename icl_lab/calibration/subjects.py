@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 from icl_lab.calibration.distortions import DISTORTIONS, Distortion
 from icl_lab.calibration.near_misses import NEAR_MISSES, NearMiss, near_miss_answers
-from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, learner_at, mixture
+from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture
 from icl_lab.calibration.truth import KEYS
 from icl_lab.formats import Interleaved, Stream
 from icl_lab.hypotheses import REFERENCES
@@ -18,7 +17,6 @@ from icl_lab.hypotheses.bank import Bank
 from icl_lab.hypotheses.judge import owner_of
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.decoys import label_median
-from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.streams import stream
@@ -35,6 +33,8 @@ KINDS = {
     "near miss": "almost Bayesian: tempered, wrong noise, matched moments",
     "distorted": "a reference that sees or says something distorted; unknown to the judge",
     "untrained": "a transformer with random weights",
+    "distilled": "a transformer taught the answers of a reference, near enough to it",
+    "inner loop": "a trained delta-rule network, known by its parameters",
 }
 
 
@@ -50,6 +50,7 @@ class KnownSubject:
         answers: () → its undisturbed answers on the bank's prompts; worked out only when asked for.
         noises: names of the noises (`NOISES`) it is judged with.
         seed: of the noise.
+        function: () → the answers of the function it is known by, where these are not its own (a student's teacher).
     """
 
     kind: str
@@ -59,6 +60,7 @@ class KnownSubject:
     noises: tuple[str, ...] = ("low",)
     reference: str | None = None
     seed: int = 0
+    function: Callable[[], Predictions] | None = None
 
     def disturbed(self, answers: Predictions, noise: str) -> Predictions:
         """Its answers with one of its noises."""
@@ -132,14 +134,6 @@ def _near_misses(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
             yield KnownSubject("near miss", name, "near miss", answers, seed=seed + draw)
 
 
-@functools.partial(jax.jit, static_argnames="distortion")
-def _distort(
-    distortion: Distortion, learner: ReferenceLearner, task: Task, prompts: Prompts, strength: Array | float
-) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return distortion.apply(learner, task, prompts, strength).answer()
-
-
 def _distorted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
     """Every distortion of the best known references, of other parameters in every draw."""
     bases = [name for name in DISTORTED if name in bank.references]
@@ -152,8 +146,11 @@ def _distorted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
                 def answers(
                     distortion: Distortion = distortion, base: str = base, number: int = number, s: float = strength
                 ) -> Predictions:
-                    learner = learner_at(bank, base, between_grid_points(bank, base, number))
-                    return jax.tree.map(np.asarray, _distort(distortion, learner, bank.task, bank.prompts, s))
+                    parameters = between_grid_points(bank, base, number)
+                    # Not compiled as a whole: the program of the undistorted reference is there already.
+                    answer = functools.partial(answers_at, bank, base, parameters)
+                    found = distortion.apply(lambda prompts: answer(prompts=prompts), bank.task, bank.prompts, s)
+                    return jax.tree.map(np.asarray, found.answer())
 
                 name = f"{base}, {distortion.name} {draw}"
                 yield KnownSubject("distorted", name, "distorted", answers, seed=number)

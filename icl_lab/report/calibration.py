@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from icl_lab.report.data import load
-from icl_lab.report.figures import calibration
-from icl_lab.report.files import write_atomically
+from icl_lab.report.figures import calibration, calibration_mechanisms
+from icl_lab.report.figures.calibration import Records
 from icl_lab.report.layout import styled
-from icl_lab.report.page import STYLESHEET, figure_html
-from icl_lab.report.tables import claims_table, provenance
+from icl_lab.report.page import figure_html
+from icl_lab.report.shell import write_page
+from icl_lab.report.tables import claims_table
+from icl_lab.report.vocabulary import number
+
+LOOPS, MECHANISMS = "inner_loops", "mechanisms"  # groups that are no family of tasks
+ABOUT = "Learners whose function or mechanism is known were judged as if they were models."
+TRAINED = (
+    "Networks trained to be known: transformers taught the answers of a reference, and delta-rule networks, whose "
+    "algorithm is read off their parameters. Distances are those from the function a network is known by, in the "
+    "prompt set where it is largest relative to δ, fixed in advance: 2% of the answers, or .006 nats. Beyond δ a "
+    "network is no ground truth and is not counted."
+)
 
 
 def build(run_directory: Path) -> Path:
-    """Draw the calibration matrix of a finished calibration and write its page; the path of `report.html`.
+    """Draw the matrices of a finished calibration and write its page; the path of `report.html`.
 
     Raises FileNotFoundError or ValueError, in one line, where there are no results.
     """
     directory = Path(run_directory)
     run = load(directory)
-    families = {
+    groups = {
         subject.name: {str(name): np.asarray(values) for name, values in subject.data.variables.items()}
         for subject in run.subjects
     }
+    families = {name: found for name, found in groups.items() if name not in (LOOPS, MECHANISMS)}
+    figures = directory / "figures"
     with styled():
-        drawn = figure_html(
-            directory / "figures", "calibration", lambda: calibration.draw(families), calibration.READING
-        )
-    title = "How far is the judge to be trusted?"
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{STYLESHEET.read_text(encoding='utf-8')}</style></head><body>"
-        f"<h1>{escape(title)}</h1><p>Learners whose function is known were judged as if they were models.</p>"
-        f"{drawn}<h2>Claims</h2>{claims_table(run)}<h2>Provenance</h2>{provenance(run)}</body></html>\n"
-    )
-    target = directory / "report.html"
-    write_atomically(target, page.encode("utf-8"))
-    return target
+        parts = [figure_html(figures, "calibration", lambda: calibration.draw(families), calibration.READING)]
+        if MECHANISMS in groups:
+            drawn = figure_html(
+                figures,
+                "mechanisms",
+                lambda: calibration_mechanisms.draw(groups[MECHANISMS]),
+                calibration_mechanisms.READING,
+            )
+            parts.append(f"<h2>Mechanisms</h2>{drawn}")
+    table = networks_table({name: found for name, found in groups.items() if name != MECHANISMS})
+    parts.append(f"<h2>Trained networks</h2><p>{escape(TRAINED)}</p>{table}" if table else "")
+    parts.append(f"<h2>Claims</h2>{claims_table(run)}")
+    return write_page(run, directory, "How far is the judge to be trusted?", ABOUT, parts)
+
+
+def networks_table(groups: Mapping[str, Records]) -> str:
+    """A row per trained network: how near it is to what it is known by, and what the judge said of it."""
+    rows = []
+    for group, records in groups.items():
+        for index in np.flatnonzero([kind in ("distilled", "inner loop") for kind in records["kind"]]):
+            ratio = records["distance"][index] / records["limit"][index]
+            worst = int(np.argmax(ratio))
+            said = records["named"][index] or records["status"][index]
+            wrong = records["counted"][index] and records["false"][index]
+            kept = "counted" if records["counted"][index] else "not counted"
+            words = (group.replace("_", " "), records["name"][index], records["truth"][index] or "none", said)
+            cells = "".join(f"<td>{escape(str(word))}</td>" for word in words)
+            far = (records["distance"][index][worst], records["limit"][index][worst])
+            cells += "".join(f'<td class="number">{number(float(value))}</td>' for value in far)
+            rows.append(f'<tr class="{"fails" if wrong else "passes"}">{cells}<td>{kept}</td></tr>')
+    if not rows:
+        return ""
+    heads = ("task", "network", "true of what it is known by", "the judge says", "distance", "δ", "")
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    return f'<div class="scroll"><table class="claims"><tr>{head}</tr>{"".join(rows)}</table></div>'

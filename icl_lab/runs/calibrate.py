@@ -1,40 +1,44 @@
-"""`icl-lab calibrate`: judge learners whose function is known, family by family. Resumable.
+"""`icl-lab calibrate`: judge learners whose function or mechanism is known. Resumable.
 
 calibration-HASH8/
   config.yaml            what was asked for
-  records/FAMILY.jsonl   a line per subject, appended as it is judged: a calibration that was stopped goes on there
-  results.nc             the same as labelled arrays, a group per family
+  records/NAME.jsonl     a line per subject, appended as it is judged: a calibration that was stopped goes on there
+  networks/              parameters of the networks that were trained for it
+  results.nc             the same as labelled arrays: a group per family, "inner_loops", "mechanisms"
   claims.json, report.html, figures/
 """
 
-import dataclasses
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import yaml
 from annotated_types import Ge, Len
 
+from icl_lab.calibration.distilled import answered
 from icl_lab.calibration.families import FAMILIES
+from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS
 from icl_lab.calibration.measure import Record, records_of
-from icl_lab.calibration.subjects import known_subjects
-from icl_lab.hypotheses.bank import build_bank
-from icl_lab.runs.calibration_claims import family_claims
+from icl_lab.calibration.mechanisms import MechanismRecord, mechanism_records
+from icl_lab.calibration.subjects import KnownSubject, known_subjects
+from icl_lab.hypotheses.bank import Bank, build_bank
+from icl_lab.learners.constructions import CONSTRUCTIONS
+from icl_lab.runs.calibration_claims import family_claims, loop_claims, mechanism_claims
+from icl_lab.runs.calibration_networks import inner_loops, students
+from icl_lab.runs.calibration_records import append, dataset_of, mechanism_dataset, read_records
 from icl_lab.runs.claims import write_claims
 from icl_lab.runs.directory import RunDirectory, writing
 from icl_lab.runs.environment import surroundings
 from icl_lab.runs.named import NamedSettings
 from icl_lab.runs.progress import watch
 from icl_lab.runs.results import write_results
-
-if TYPE_CHECKING:
-    import xarray
+from icl_lab.streams import stream
 
 Say = Callable[[str], None]
 FEWER_PROMPTS = (16, 48, 128)
+LOOPS, MECHANISMS = "inner_loops", "mechanisms"
+LOOP_FAMILY = "linear_regression"
 
 
 class CalibrationConfig(NamedSettings):
@@ -47,6 +51,8 @@ class CalibrationConfig(NamedSettings):
             that a claim of 2% false support needs.
         prompts: per regime, and as many to fit parameters on.
         seed: of prompts, pools, parameters and noise. The rule was chosen on seeds below 2000.
+        distilled: students per hypothesis and family, and delta-rule networks of every kind; 0: none are trained.
+        mechanisms: draws of prompts and random weights per hand-built transformer; 0: none is judged.
     """
 
     name: str = "calibration"
@@ -54,6 +60,8 @@ class CalibrationConfig(NamedSettings):
     draws: Annotated[int, Ge(1)] = 4
     prompts: Annotated[int, Ge(8)] = 256
     seed: Annotated[int, Ge(0)] = 2000
+    distilled: Annotated[int, Ge(0)] = 3
+    mechanisms: Annotated[int, Ge(0)] = 4
 
 
 def calibrate(config: CalibrationConfig, output: Path | str, say: Say = lambda line: None) -> RunDirectory:
@@ -66,77 +74,81 @@ def calibrate(config: CalibrationConfig, output: Path | str, say: Say = lambda l
     if directory.done:
         say(f"reusing {directory.path}: this calibration was made before")
         return directory
-    with directory.locked():
-        records = {family: _family(family, config, directory.path / "records", say) for family in config.families}
-        groups = {family: dataset_of(found) for family, found in records.items()}
+    with directory.locked(), writing(directory.path):
+        (directory.path / "records").mkdir(exist_ok=True)
+        groups, claims = {}, []
+        for family in config.families:
+            say(f"{family}: computing every reference's answers")
+            bank = build_bank(FAMILIES[family](config.seed), config.seed, config.prompts, config.prompts)
+            found = _family(family, bank, config, directory.path, say)
+            groups[family], more = dataset_of(found, bank.regimes), family_claims(family, found)
+            claims += more
+            if family == LOOP_FAMILY and config.distilled:
+                found = _loops(bank, config, directory.path, say)
+                groups[LOOPS] = dataset_of(found, bank.regimes)
+                claims += loop_claims(found)
+        if config.mechanisms:
+            judged = _mechanisms(config, directory.path / "records" / f"{MECHANISMS}.jsonl")
+            groups[MECHANISMS] = mechanism_dataset(judged)
+            claims += mechanism_claims(judged)
         attributes = surroundings() | {"config": yaml.safe_dump(config.resolved(), sort_keys=False)}
         write_results(directory, groups, attributes)
-        write_claims(
-            directory.claims_file, [claim for name, found in records.items() for claim in family_claims(name, found)]
-        )
+        write_claims(directory.claims_file, claims)
         directory.finish()
     return directory
 
 
-def _family(family: str, config: CalibrationConfig, folder: Path, say: Say) -> list[Record]:
-    """All records of a family; those in the file are not judged again."""
-    path = folder / f"{family}.jsonl"
-    with writing(path):
-        folder.mkdir(exist_ok=True)
-    done = read_records(path)
-    task = FAMILIES[family](config.seed)
-    say(f"{family}: computing every reference's answers")
-    bank = build_bank(task, config.seed, config.prompts, config.prompts)
+def _family(family: str, bank: Bank, config: CalibrationConfig, folder: Path, say: Say) -> list[Record]:
+    """All records of a family; subjects in the file are neither made nor judged again."""
     subjects = list(known_subjects(bank, config.seed, config.draws))
     parts = [bank.first(count) for count in FEWER_PROMPTS if count < config.prompts]
+    path = folder / "records" / f"{family}.jsonl"
+    done = _judged(family, path, [(bank, subject) for subject in subjects], parts)
+    trained = students(bank, config.distilled, config.seed, folder / "networks" / family, say)
+    return done + _judged(f"{family}, students", folder / "records" / f"{family}_students.jsonl", trained)
+
+
+def _loops(bank: Bank, config: CalibrationConfig, folder: Path, say: Say) -> list[Record]:
+    """Records of delta-rule networks, on regression with weights of every mean that they are trained with."""
+    banks = {}
+    for mean in dict.fromkeys(loop.mean for loop in INNER_LOOPS):
+        task = bank.task.replace(weight_mean=mean)
+        same = task.weight_mean == bank.task.weight_mean  # pyrefly: ignore[missing-attribute]
+        other = bank if same else build_bank(task, config.seed, config.prompts, config.prompts)
+        banks[mean] = answered(other, FORMAT)
+    trained = inner_loops(banks, config.distilled, config.seed, folder / "networks" / LOOPS, say)
+    return _judged("inner loops", folder / "records" / f"{LOOPS}.jsonl", trained)
+
+
+def _judged(
+    title: str,
+    path: Path,
+    subjects: Sequence[tuple[Bank, KnownSubject]],
+    parts: Sequence[tuple[Bank, np.ndarray]] = (),
+) -> list[Record]:
+    """The records in the file, and of the subjects that are not there, appended one after the other."""
+    done = read_records(path)
     known = {record.name for record in done}
-    with watch(family, len(subjects), len(known), unit="subject") as watcher, writing(path):
-        for number, subject in enumerate(subjects, 1):
+    with watch(title, len(subjects), len(known), unit="subject") as watcher:
+        for number, (bank, subject) in enumerate(subjects, 1):
             if subject.name not in known:
                 found = records_of(bank, subject, parts)
-                _append(path, found)
+                append(path, found)
                 done += found
             watcher.update(number)
     return done
 
 
-def _append(path: Path, records: Sequence[Record]) -> None:
-    """One line with all records of a subject: it is there as a whole or not at all."""
-    line = json.dumps([dataclasses.asdict(record) for record in records], allow_nan=False)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_records(path: Path) -> list[Record]:
-    """The records in a file. A last line that was cut off is removed, and its subject judged again."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        os.truncate(path, len(whole))
-    found = []
-    for line in whole.decode("utf-8").splitlines():
-        for row in json.loads(line):
-            fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-            found.append(Record(**fields))
-    return found
-
-
-def dataset_of(records: Sequence[Record]) -> "xarray.Dataset":
-    """The records as labelled arrays along `verdict`; several hypotheses are joined by "+"."""
-    import xarray
-
-    columns: dict[str, Any] = {}
-    for field in dataclasses.fields(Record):
-        values = [getattr(record, field.name) for record in records]
-        if any(isinstance(value, tuple | str) or value is None for value in values):
-            words = ["+".join(v) if isinstance(v, tuple) else v or "" for v in values]
-            columns[field.name] = ("verdict", np.array(words, object))
-        else:
-            kind = np.int8 if isinstance(values[0], bool) else None
-            columns[field.name] = ("verdict", np.array(values, kind))
-    return xarray.Dataset(columns)
+def _mechanisms(config: CalibrationConfig, path: Path) -> list[MechanismRecord]:
+    """The mechanism verdict on every hand-built transformer and its random control, as often as asked for."""
+    done = read_records(path, MechanismRecord)
+    known = {(record.name, record.draw) for record in done}
+    plan = [(name, draw) for name in CONSTRUCTIONS for draw in range(config.mechanisms)]
+    with watch("mechanisms", len(plan), len(known), unit="construction") as watcher:
+        for number, (name, draw) in enumerate(plan, 1):
+            if (name, draw) not in known:
+                found = mechanism_records(name, draw, stream(config.seed + draw, name))
+                append(path, found)
+                done += found
+            watcher.update(number)
+    return done

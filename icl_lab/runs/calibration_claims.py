@@ -1,8 +1,11 @@
-"""What a calibration claims: how often planted learners are identified, how often support is false."""
+"""What a calibration claims: how often what is known is identified, how often support is false."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from icl_lab.calibration.measure import Rate, Record
+from icl_lab.calibration.mechanisms import MechanismRecord
 from icl_lab.calibration.subjects import KINDS
 from icl_lab.runs.claims import Claim
 
@@ -14,80 +17,169 @@ LEAST = {
     "boolean_rules": {},
 }
 MOST_FALSE = 0.02
+WITHOUT = {"linear_regression": 0.14, "markov_chain": 0.06}  # support with the truth removed, in the first prototype
 UNKNOWN = ("distorted", "untrained")  # kinds that the rule was not chosen on
+
+
+def rate_claim(
+    identifier: str,
+    statement: str,
+    rate: Rate,
+    expected: str | None = None,
+    holds: Callable[[Rate], bool] | None = None,
+) -> Claim:
+    """A count with its interval; with nothing expected, or of nothing at all, it is reported and decides nothing."""
+    decides = holds is not None and rate.total > 0
+    return Claim(
+        id=identifier,
+        statement=statement,
+        source=SOURCE,
+        expected=expected,
+        tolerance=None,
+        measured=str(rate) if rate.total else "none there",
+        holds=holds(rate) if decides and holds is not None else None,
+        gate="order" if decides else "report",
+    )
 
 
 def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
     """Claims of one family: identification by noise, false support by kind, no split classes, and what is published."""
     words, most = family.replace("_", " "), max(record.prompts for record in records)
-    whole = [record for record in records if record.prompts == most]
+    whole = [record for record in records if record.prompts == most and record.counted]
     planted = [record for record in whole if record.kind == "planted"]
     claims = []
     for noise in dict.fromkeys(record.noise for record in planted):
         rate = Rate.of(record.identified for record in planted if record.noise == noise)
+        text = f"{words}: planted references are identified, noise {noise}"
         least = LEAST.get(family, {}).get(noise)
-        claims.append(
-            Claim(
-                id=f"{family}.identified.{noise}",
-                statement=f"{words}: planted references are identified, noise {noise}",
-                source=SOURCE,
-                expected=None if least is None else f"at least {least:g}",
-                tolerance=None,
-                measured=str(rate),
-                holds=None if least is None else rate.value >= least,
-                gate="report" if least is None else "order",
-            )
-        )
+        claims.append(rate_claim(f"{family}.identified.{noise}", text, rate, *_at_least(least)))
     unknown = Rate.of(r.false for r in whole if r.kind in UNKNOWN and r.clean)
     claims.append(
-        Claim(
-            id=f"{family}.false_support",
-            statement=f"{words}: support for learners of no hypothesis that the judge does not know",
-            source=SOURCE,
-            expected=f"at most {MOST_FALSE:g}",
-            tolerance=None,
-            measured=str(unknown),
-            holds=unknown.value <= MOST_FALSE,
-            gate="order",
+        rate_claim(
+            f"{family}.false_support",
+            f"{words}: support for learners of no hypothesis that the judge does not know",
+            unknown,
+            f"at most {MOST_FALSE:g}",
+            lambda rate: rate.value <= MOST_FALSE,
         )
     )
     for kind in KINDS:
         rate = Rate.of(record.false for record in whole if record.kind == kind)
-        if rate.total:
-            claims.append(
-                Claim(
-                    id=f"{family}.false_support.{kind.replace(' ', '_')}",
-                    statement=f"{words}: hypotheses named that are not true, {KINDS[kind]}",
-                    source=SOURCE,
-                    expected=None,
-                    tolerance=None,
-                    measured=str(rate),
-                    holds=None,
-                    gate="report",
-                )
-            )
-    split = Rate.of(record.split for record in whole)
+        if rate.total and kind != "distilled":  # students have claims of their own
+            text = f"{words}: hypotheses named that are not true, {KINDS[kind]}"
+            claims.append(rate_claim(f"{family}.false_support.{kind.replace(' ', '_')}", text, rate))
     without = Rate.of(record.false_without for record in planted if record.noise == "low")
     return [
         *claims,
-        Claim(
-            id=f"{family}.split",
-            statement=f"{words}: verdicts that reject a reference which is the same function as the subject",
-            source=SOURCE,
-            expected="none",
-            tolerance=None,
-            measured=str(split),
-            holds=not split.count,
-            gate="order",
+        rate_claim(
+            f"{family}.split",
+            f"{words}: verdicts that reject a reference which is the same function as the subject",
+            Rate.of(record.split for record in whole),
+            "none",
+            lambda rate: not rate.count,
         ),
-        Claim(
-            id=f"{family}.without_the_truth",
-            statement=f"{words}: support once every reference that is true of the subject is removed",
-            source=SOURCE,
-            expected=None,
-            tolerance=None,
-            measured=str(without),
-            holds=None,
-            gate="report",
+        rate_claim(
+            f"{family}.without_the_truth",
+            f"{words}: support once every reference that is true of the subject is removed",
+            without,
+            f"first prototype {WITHOUT[family]:g}" if family in WITHOUT else None,
+        ),
+        *student_claims(family, [record for record in records if record.kind == "distilled"]),
+    ]
+
+
+def student_claims(family: str, records: Sequence[Record]) -> list[Claim]:
+    """Students near enough to their teachers, what the judge says of these, and how far all of them are."""
+    if not records:
+        return []
+    words = family.replace("_", " ")
+    counted = [record for record in records if record.counted]
+    return [
+        rate_claim(
+            f"{family}.students.counted",
+            f"{words}: students within δ of their teacher, which count",
+            Rate.of(record.counted for record in records),
+        ),
+        rate_claim(
+            f"{family}.students.identified",
+            f"{words}: students that count are identified",
+            Rate.of(record.identified for record in counted),
+        ),
+        rate_claim(
+            f"{family}.students.false_support",
+            f"{words}: hypotheses named that are not true of a student that counts",
+            Rate.of(record.false for record in counted),
+        ),
+        *(
+            _distances(f"{family}.students.{teacher}", f"{words}: distance of the students of {teacher} from it", own)
+            for teacher, own in _by_reference(records).items()
         ),
     ]
+
+
+def loop_claims(records: Sequence[Record]) -> list[Claim]:
+    """Delta-rule networks: whether they are what their parameters say, and what is said of them."""
+    claims = []
+    for form, expected in (("batch", "a reference does the same"), ("online", "no reference does the same")):
+        own = [record for record in records if record.group.endswith(form) and record.counted]
+        text = f"delta-rule networks, {form} steps ({expected})"
+        claims += [
+            rate_claim(f"inner_loops.{form}.identified", f"{text}: identified", Rate.of(r.identified for r in own)),
+            rate_claim(f"inner_loops.{form}.false", f"{text}: named what is not true", Rate.of(r.false for r in own)),
+        ]
+    return [
+        rate_claim(
+            "inner_loops.counted",
+            "delta-rule networks within δ of the algorithm that is read off their parameters, which count",
+            Rate.of(record.counted for record in records),
+        ),
+        *claims,
+        _distances("inner_loops.distance", "distance of delta-rule networks from what their parameters say", records),
+    ]
+
+
+def mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
+    """Hand-built transformers: supported is what was built, and in random weights nothing."""
+    built, random = ([r for r in records if r.random == control] for control in (False, True))
+    missed = sorted({record.name for record in built if not record.right})
+    return [
+        rate_claim(
+            "mechanisms.identified",
+            "hand-built transformers: exactly the mechanisms that are true of them are supported"
+            + (f" (not always: {', '.join(missed)})" if missed else ""),
+            Rate.of(record.right for record in built),
+            "all",
+            lambda rate: rate.count == rate.total,
+        ),
+        rate_claim(
+            "mechanisms.false_support",
+            "hand-built transformers: a mechanism is supported that is not true of them",
+            Rate.of(record.false for record in built),
+            "none",
+            lambda rate: not rate.count,
+        ),
+        rate_claim(
+            "mechanisms.random",
+            "the same transformers with random weights: a mechanism is supported",
+            Rate.of(record.false for record in random),
+            "none",
+            lambda rate: not rate.count,
+        ),
+    ]
+
+
+def _at_least(least: float | None) -> tuple[str | None, Callable[[Rate], bool] | None]:
+    return (None, None) if least is None else (f"at least {least:g}", lambda rate: rate.value >= least)
+
+
+def _by_reference(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records of one reference each, in order."""
+    names = dict.fromkeys(str(record.reference) for record in records)
+    return {name: [record for record in records if record.reference == name] for name in names}
+
+
+def _distances(identifier: str, statement: str, records: Sequence[Record]) -> Claim:
+    """Distance and δ of the regime that is worst, for every network."""
+    worst = [int(np.argmax(np.divide(record.distance, record.limit))) for record in records]
+    shown = [f"{r.distance[w]:.3g} (δ {r.limit[w]:.3g})" for r, w in zip(records, worst, strict=True)]
+    return Claim(identifier, f"{statement}, nats", SOURCE, None, None, "; ".join(shown), None, "report")

@@ -17,6 +17,7 @@ from icl_lab.calibration.truth import Truth, named, scored, truth_of, without
 from icl_lab.hypotheses.judge import Verdict, compare, judge
 from icl_lab.prompts import Categorical, Point
 from icl_lab.runs import calibrate as command
+from icl_lab.runs.calibration_records import append, dataset_of, read_records
 from icl_lab.runs.claims import read_claims
 from icl_lab.runs.results import read_results
 from icl_lab.tasks import LinearRegression
@@ -101,7 +102,7 @@ def test_subjects_are_drawn_anew_for_another_seed_and_the_same_for_the_same(bank
     assert names(7, 1) == first
     assert names(8, 1) != first
     kinds = {subject.kind for subject in known_subjects(bank, 7, 1)}
-    assert kinds == set(KINDS)
+    assert kinds == set(KINDS) - {"distilled", "inner loop"}  # which have to be trained
     assert between_grid_points(bank, "ridge", 7) != between_grid_points(bank, "ridge", 8)
     unknown = [s for s in known_subjects(bank, 7, 4) if s.kind in ("distorted", "untrained")]
     assert len(unknown) >= 150  # enough to claim 2% false support
@@ -153,7 +154,9 @@ def small(bank, monkeypatch):
 
     monkeypatch.setattr(command, "build_bank", lambda *_: bank)
     monkeypatch.setattr(command, "known_subjects", few)
-    return command.CalibrationConfig(families=("linear_regression",), draws=1, prompts=192, seed=7)
+    return command.CalibrationConfig(
+        families=("linear_regression",), draws=1, prompts=192, seed=7, distilled=0, mechanisms=0
+    )
 
 
 def test_a_calibration_that_was_stopped_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
@@ -187,9 +190,12 @@ def test_a_calibration_that_was_stopped_goes_on_and_ends_the_same(small, tmp_pat
 def test_records_survive_the_file(tmp_path):
     record = Record("planted", "a 0", "H1", "a", "low", 8, ("H1", "H2"), "supported", ("H1",), "a", 0.1, *[True] * 5)
     path = tmp_path / "records.jsonl"
-    command._append(path, [record])
-    assert command.read_records(path) == [record]
-    dataset = command.dataset_of([record, dataclasses.replace(record, reference=None, truth=())])
+    append(path, [record])
+    assert read_records(path) == [record]
+    student = dataclasses.replace(record, reference=None, truth=(), distance=(0.1, 0.2), limit=(0.2, 0.1))
+    dataset = dataset_of([record, student], ("here", "there"))
     assert dataset["truth"].values.tolist() == ["H1+H2", ""]
     assert dataset["identified"].values.tolist() == [1, 1]
+    assert dataset["counted"].values.tolist() == [1, 0]
+    np.testing.assert_array_equal(dataset["distance"], [[np.nan, np.nan], [0.1, 0.2]])
     assert json.loads(path.read_text())[0]["group"] == "H1"

@@ -14,7 +14,7 @@ from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig, one_layer_config, one_step_gd
 from icl_lab.tasks import LinearRegression, MarkovChain, ModularRules, Pool
 from icl_lab.training import Member, TrainingSettings, init_state, loop, stack, train_chunk
-from icl_lab.training.distil import distil, student_teacher_distance, teacher_of
+from icl_lab.training.distil import Panel, distil, distil_from_panel, student_teacher_distance, teacher_of
 from icl_lab.training.objective import loss_and_gradient, taught
 from icl_lab.training.regimes import REGIMES, sample_regimes
 
@@ -65,6 +65,20 @@ def test_students_approach_their_own_teachers_in_one_program_for_all_parameters(
         )
         assert distance.shape == (2, 2)
         assert np.diag(distance).max() < 0.02 * min(distance[0, 1], distance[1, 0])
+
+
+def test_of_a_panel_the_chosen_teacher_teaches_and_all_share_a_program() -> None:
+    teachers = tuple(teacher_of(TASK, GD, {"rate": rate}) for rate in (0.4, 0.8))
+    answer = jax.jit(lambda panel, prompts: panel(prompts))
+    for chosen in (0, 1):
+        found = answer(Panel(teachers, chosen), PROMPTS)
+        np.testing.assert_allclose(found.mean, teachers[chosen](PROMPTS).mean, rtol=1e-6)
+    assert answer._cache_size() == 1
+    short = dataclasses.replace(SETTINGS, steps=2, chunk=2)
+    panel = distil_from_panel(TASK, teachers, [(1, 0), (0, 0)], HEAD, Paired(), short)
+    alone = distil(TASK, GD, {"rate": 0.8}, HEAD, Paired(), short)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[0], rtol=1e-4, atol=1e-6), panel, alone)
+    assert np.abs(jax.tree.leaves(panel)[0][0] - jax.tree.leaves(panel)[0][1]).max() > 1e-4
 
 
 def test_the_distance_is_the_judges_of_the_scored_positions() -> None:

@@ -19,9 +19,10 @@ READING = (
     "Rows: learners whose function is known. Columns: what the judge said; a verdict may name several hypotheses, so a "
     "row can add up to more than 100%. Boxes: the equivalence class, hypotheses that are true of at least half of the "
     "row's learners, so darkness inside them is right and anything coloured outside is false support. Noise: none and "
-    "low (2% of the answers)."
+    "low (2% of the answers). Right: the number of learners; of taught transformers those near enough to count, of all."
 )
-ROWS = (*HYPOTHESES, "listed", "mixture", "near miss", "distorted", "untrained")
+OTHERS = ("listed", "mixture", "near miss", "distorted", "untrained")
+STUDENTS = tuple(f"{key} student" for key in HYPOTHESES)
 TITLES = {
     **{key: f"{key} {name}" for key, name in HYPOTHESES.items()},
     "listed": "decoys and rivals it knows",
@@ -29,6 +30,7 @@ TITLES = {
     "near miss": "nearly Bayesian",
     "distorted": "distorted, unknown to it",
     "untrained": "untrained transformers",
+    **{f"{key} student": f"transformers taught by {key}" for key in HYPOTHESES},
 }
 COLUMNS = (*HYPOTHESES, "inconclusive", "unexplained")
 CELL, HEIGHT, LEFT = 0.46, 0.27, 2.35  # inches
@@ -39,22 +41,25 @@ def draw(families: Mapping[str, Records]) -> Drawing | LeftOut:
     if not families:
         return LeftOut("no family was calibrated")
     takeaway = _takeaway(families)
+    taught = [group for group in STUDENTS if any(group in records["group"] for records in families.values())]
+    rows = (*HYPOTHESES, *taught, *OTHERS)
     width = LEFT + len(families) * (CELL * len(COLUMNS) + 0.45)
     below = 2.35
-    figure, top = canvas(takeaway, 0.95 + HEIGHT * len(ROWS) + below, max(width, 8.0))
+    figure, top = canvas(takeaway, 0.95 + HEIGHT * len(rows) + below, max(width, 8.0))
     x = LEFT
     for number, (family, records) in enumerate(families.items()):
-        axes = panel(figure, x, top + 0.85, CELL * len(COLUMNS), HEIGHT * len(ROWS))
-        _matrix(axes, records, labelled=number == 0)
+        axes = panel(figure, x, top + 0.85, CELL * len(COLUMNS), HEIGHT * len(rows))
+        _matrix(axes, records, rows, labelled=number == 0)
         put(figure, x, top + 0.12, spoken(family), size=9.5, weight="bold", va="center")
-        _rates(figure, records, x, top + 1.15 + HEIGHT * len(ROWS), first=number == 0)
+        _rates(figure, records, x, top + 1.15 + HEIGHT * len(rows), first=number == 0)
         x += CELL * len(COLUMNS) + 0.45
     return Drawing(figure, takeaway)
 
 
 def chosen(records: Records, **equal: object) -> np.ndarray:
-    """Rows with these values, judged on all prompts."""
+    """Rows with these values, judged on all prompts; of trained networks those that count."""
     mask = np.asarray(records["prompts"]) == np.max(records["prompts"])
+    mask &= np.asarray(records["counted"]).astype(bool)
     for name, value in equal.items():
         column = np.asarray(records[name])
         mask &= np.isin(column, value) if isinstance(value, tuple) else column == value
@@ -67,14 +72,13 @@ def share(records: Records, rows: np.ndarray, column: str, key: str) -> float:
     return float(np.mean([key in str(value).split("+") for value in values])) if len(rows) else float("nan")
 
 
-def _matrix(axes: Axes, records: Records, labelled: bool) -> None:
+def _matrix(axes: Axes, records: Records, groups: Sequence[str], labelled: bool) -> None:
     axes.set_xlim(0, len(COLUMNS))
-    axes.set_ylim(len(ROWS), 0)
-    names = []
-    for row, group in enumerate(ROWS):
+    axes.set_ylim(len(groups), 0)
+    for row, group in enumerate(groups):
         rows = chosen(records, group=group, noise=("none", "low"))
-        names.append(f"{TITLES[group]}")
-        axes.text(len(COLUMNS) + 0.08, row + 0.5, f"{len(rows)}", size=7, color=MUTED, va="center")
+        count = f"{len(rows)}" if group not in STUDENTS else f"{len(rows)}/{np.sum(records['group'] == group)}"
+        axes.text(len(COLUMNS) + 0.08, row + 0.5, count, size=7, color=MUTED, va="center")
         for column, outcome in enumerate(COLUMNS):
             said = outcome in HYPOTHESES
             value = (
@@ -84,24 +88,27 @@ def _matrix(axes: Axes, records: Records, labelled: bool) -> None:
                 if len(rows)
                 else float("nan")
             )
-            _cell(axes, column, row, value, COLOURS.get(outcome, "#7A7A7A"))
+            cell(axes, column, row, value, COLOURS.get(outcome, "#7A7A7A"))
             if said and share(records, rows, "truth", outcome) >= 0.5:
                 axes.add_patch(
                     Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor=SUBJECT, linewidth=1.5)
                 )
-    axes.axhline(len(HYPOTHESES), color=SUBJECT, linewidth=0.8)
+    for line in {len(HYPOTHESES), len(groups) - len(OTHERS)}:
+        axes.axhline(line, color=SUBJECT, linewidth=0.8)
     axes.axvline(len(HYPOTHESES), color=SUBJECT, linewidth=0.8)
-    axes.set_yticks(np.arange(len(ROWS)) + 0.5, names if labelled else [""] * len(ROWS), size=8)
+    names = [TITLES[group] if labelled else "" for group in groups]
+    axes.set_yticks(np.arange(len(groups)) + 0.5, names, size=8)
     axes.set_xticks(np.arange(len(COLUMNS)) + 0.5, [*HYPOTHESES, "incon-\nclusive", "unex-\nplained"], size=7.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    for label, key in zip(axes.get_yticklabels(), ROWS, strict=True):
-        label.set_color(INKS.get(key, "#333333"))
+    for label, key in zip(axes.get_yticklabels(), groups, strict=True):
+        label.set_color(INKS.get(key.removesuffix(" student"), "#333333"))
 
 
-def _cell(axes: Axes, column: int, row: int, value: float, colour: str) -> None:
+def cell(axes: Axes, column: int, row: int, value: float, colour: str) -> None:
+    """One share of a matrix: a colour as dark as it is large, and its percentage."""
     if not np.isfinite(value):
         return
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, alpha=0.06 + 0.84 * value, linewidth=0))

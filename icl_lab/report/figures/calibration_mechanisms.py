@@ -1,0 +1,81 @@
+"""What the mechanism verdict says of transformers built by hand, and of the same with random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from icl_lab.report.figures.calibration import Records, cell
+from icl_lab.report.layout import Drawing, LeftOut, canvas, panel, put
+from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT
+from icl_lab.statistics import wilson_interval
+
+READING = (
+    "Rows: transformers whose weights were set by hand to compute one algorithm. Columns: the mechanism that the "
+    "verdict supports, from internal and causal evidence; percentages of the draws of prompts. Boxes: mechanisms that "
+    "are there (dashed: there, but no test applies). ✘ refuted, · not tested. Right: the same models with random "
+    "weights, in which nothing should be found."
+)
+CELL, HEIGHT, LEFT = 0.46, 0.27, 1.9  # inches
+SUPPORTED, REFUTED = 1, -1
+
+
+def draw(records: Records) -> Drawing | LeftOut:
+    """Construction × hypothesis, built on the left, random weights on the right."""
+    names = list(dict.fromkeys(str(name) for name in records["name"]))
+    if not names:
+        return LeftOut("no construction was judged")
+    takeaway = _takeaway(records)
+    width = CELL * len(HYPOTHESES)
+    figure, top = canvas(takeaway, 0.85 + HEIGHT * len(names), LEFT + 2 * width + 1.2)
+    for number, random in enumerate((False, True)):
+        left = LEFT + number * (width + 0.6)
+        axes = panel(figure, left, top + 0.6, width, HEIGHT * len(names))
+        _matrix(axes, records, names, random)
+        put(figure, left, top + 0.12, "random weights" if random else "built by hand", size=9.5, weight="bold")
+    return Drawing(figure, takeaway)
+
+
+def _matrix(axes: Axes, records: Records, names: list[str], random: bool) -> None:
+    axes.set_xlim(0, len(HYPOTHESES))
+    axes.set_ylim(len(names), 0)
+    titles = []
+    for row, name in enumerate(names):
+        rows = np.flatnonzero((records["name"] == name) & (records["random"] == random))
+        titles.append(str(records["title"][rows[0]]))
+        states = records["state"][rows]
+        true, untested = (str(records[key][rows[0]]).split("+") for key in ("known", "untested"))
+        axes.text(len(HYPOTHESES) + 0.1, row + 0.5, f"{len(rows)}", size=7, color=MUTED, va="center")
+        for column, key in enumerate(HYPOTHESES):
+            share = float(np.mean(states[:, column] == SUPPORTED))
+            cell(axes, column, row, share, COLOURS[key])
+            if not share:
+                mark = "✘" if np.mean(states[:, column] == REFUTED) > 0.5 else "·"
+                axes.text(column + 0.5, row + 0.5, mark, size=7.5, color=MUTED, ha="center", va="center")
+            if key in (*true, *untested):
+                style = "-" if key in true else (0, (2, 2))
+                axes.add_patch(
+                    Rectangle(
+                        (column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor=SUBJECT, lw=1.4, linestyle=style
+                    )
+                )
+    axes.set_yticks(np.arange(len(names)) + 0.5, [""] * len(names) if random else titles, size=8)
+    axes.set_xticks(np.arange(len(HYPOTHESES)) + 0.5, list(HYPOTHESES), size=8)
+    for label, key in zip(axes.get_xticklabels(), HYPOTHESES, strict=True):
+        label.set_color(INKS[key])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+
+
+def _takeaway(records: Records) -> str:
+    random = np.asarray(records["random"]).astype(bool)
+    right, false = np.asarray(records["right"]), np.asarray(records["false"])
+    highest = wilson_interval(int(false[random].sum()), int(random.sum()))[1]
+    return (
+        f"Of transformers built by hand the mechanism verdict names exactly what was built in {right[~random].sum()} "
+        f"of {(~random).sum()} draws and something else in {false[~random].sum()}; in random weights it finds "
+        f"something in {false[random].sum()} of {random.sum()} (95%: at most {highest:.0%})."
+    )

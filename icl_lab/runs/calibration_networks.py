@@ -1,0 +1,113 @@
+"""Networks that a calibration trains, students of references and delta-rule networks: none is trained twice.
+
+networks/NAME/step-N.safetensors   the parameters of one network after its last step
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+
+from icl_lab.calibration.distilled import answered, known_student, student_network, teachers
+from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, InnerLoop, known_loop, network
+from icl_lab.calibration.planted import learner_at
+from icl_lab.calibration.subjects import KnownSubject
+from icl_lab.hypotheses.bank import Bank
+from icl_lab.models import Params
+from icl_lab.runs.snapshots import Snapshots
+from icl_lab.training import Member, TrainingSettings, init_state, stack, train_chunk
+from icl_lab.training.distil import distil_from_panel
+
+Say = Callable[[str], None]
+Key = TypeVar("Key")
+# By the kind of a student's attention.
+STUDENT = {
+    "softmax": TrainingSettings(
+        steps=3000, batch=96, learning_rate=3e-3, schedule="cosine", warmup=200, clip=1.0, chunk=500
+    ),
+    "linear": TrainingSettings(
+        steps=1500, batch=256, learning_rate=5e-3, schedule="cosine", warmup=100, clip=1.0, chunk=500
+    ),
+}
+LOOP = TrainingSettings(steps=1500, batch=128, learning_rate=1e-2, schedule="cosine", chunk=500)
+Judgeable = list[tuple[Bank, KnownSubject]]
+
+
+def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judgeable:
+    """`count` students of a teacher per hypothesis, trained or loaded, each with the bank that judges it.
+
+    Students of one kind of network share one compiled program, whoever teaches them. They are trained as many at a time
+    as there are devices, and then stored.
+
+    Args:
+        bank: of the task they are trained on.
+        count: seeds per teacher; 0: none, and nothing is trained.
+        seed: of the first of them.
+        folder: where they are kept.
+        say: told what is being trained.
+    """
+    taught = teachers(bank) if count else []
+    learners = [learner_at(bank, teacher.reference, dict(teacher.parameters)) for teacher in taught]
+    networks = [student_network(bank.task, teacher) for teacher in taught]
+    found = []
+    for model, format in dict.fromkeys(networks):
+        own = [index for index, kind in enumerate(networks) if kind == (model, format)]
+        settings = STUDENT[model.config.attention]
+        plan = {
+            f"{taught[index].reference} student {draw}": (place, seed + draw)
+            for place, index in enumerate(own)
+            for draw in range(count)
+        }
+
+        def train(group: Sequence[tuple[int, int]], own=own, model=model, format=format, settings=settings) -> Params:
+            return distil_from_panel(bank.task, [learners[index] for index in own], group, model, format, settings)
+
+        scored = answered(bank, format)
+        for name, params in _trained(plan, train, settings.steps, folder, say).items():
+            found.append((scored, known_student(scored, taught[own[plan[name][0]]], params, name)))
+    return found
+
+
+def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, say: Say) -> Judgeable:
+    """`count` delta-rule networks of every kind, trained or loaded, each with the bank that judges it.
+
+    Args:
+        banks: mean of the regression weights → bank of that task, scored where paired prompts are answered.
+        count, seed, folder, say: as of `students`.
+    """
+    found = []
+    for online in (False, True):
+        kinds = [loop for loop in INNER_LOOPS if loop.online == online]
+        plan = {f"{loop.name} {draw}": (loop, seed + draw) for loop in kinds for draw in range(count)}
+        model = network(kinds[0], next(iter(banks.values())).task)
+
+        def train(group: Sequence[tuple[InnerLoop, int]], model=model) -> Params:
+            members = [Member(number, banks[loop.mean].task.fresh(), LOOP.learning_rate) for loop, number in group]
+            state = init_state(model, FORMAT, LOOP, stack(members))
+            for done in range(0, LOOP.steps, LOOP.chunk):
+                state, _ = train_chunk(model, FORMAT, LOOP, stack(members), state, min(LOOP.chunk, LOOP.steps - done))
+            return state.params
+
+        for name, params in _trained(plan, train, LOOP.steps, folder, say).items():
+            bank = banks[plan[name][0].mean]
+            found.append((bank, known_loop(bank, plan[name][0], params, name)))
+    return found
+
+
+def _trained(
+    plan: dict[str, Key], train: Callable[[Sequence[Key]], Params], steps: int, folder: Path, say: Say
+) -> dict[str, Params]:
+    """The parameters of everything planned; what is stored is loaded, the rest trained in groups of one size."""
+    kept = {name: Snapshots(folder / name.replace(" ", "-")) for name in plan}
+    missing = [name for name in plan if not kept[name].readable(steps)]
+    size = jax.device_count()
+    for first in range(0, len(missing), size):
+        group = missing[first : first + size]
+        say(f"training {', '.join(group)}")
+        # A last group that is too small is filled up: another size would be another program.
+        filled = (group * size)[:size]
+        params = jax.device_get(train([plan[name] for name in filled]))
+        for index, name in enumerate(group):
+            kept[name].save(steps, jax.tree.map(lambda leaf, index=index: leaf[index], params))
+    return {name: kept[name].load(steps) for name in plan}
