@@ -59,6 +59,14 @@ TERMS = {
         "error there."
     ),
     "Nulls": "An untrained model and one trained on shuffled labels. Nothing should be supported for them.",
+    "Signature": (
+        "Something that must be found inside a network that works as a hypothesis says, with a threshold fixed in "
+        "advance: internal, read off the network, or causal, seen in its answers after a part was replaced."
+    ),
+    "Probe": (
+        "A question to the answers alone, such as how far one label moves them. What a hypothesis predicts of it is "
+        "what its best reference answers to the same prompts. Probes describe and decide nothing."
+    ),
     "Equivalence": (
         "Some hypotheses are the same function in some limits: ridge is Bayes with a Gaussian prior and linear kernel "
         "ridge; one layer of linear attention is one gradient step and a linear smoother; counts with Dirichlet "
@@ -88,5 +96,8 @@ def verdict_rule(limits: Thresholds) -> list[str]:
 
 LEVELS = (
     "This is a verdict on the function, on what is computed, from behaviour alone. How it is computed, the mechanism, "
-    "needs evidence from inside the model; without it the mechanism is 'not tested'."
+    "is a verdict of its own, from inside the network: a hypothesis is supported where one of its circuits is found, "
+    "by at least one internal and one causal signature that random weights of the same size lack; refuted where a "
+    "signature that makes sense is absent; and 'not tested' otherwise. Refuted means that these circuits are not "
+    "there: the same algorithm may be spread over a network in a way that has no test here."
 )

@@ -11,11 +11,13 @@ from icl_lab.report import glossary
 from icl_lab.report.data import Run, load
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
 from icl_lab.report.files import inline, png, svg, write_atomically
+from icl_lab.report.hypotheses import hypothesis_sections
 from icl_lab.report.layout import Drawing, LeftOut, styled
 from icl_lab.report.sentences import verdict_sentence
 from icl_lab.report.subject import Subject, Thresholds
 from icl_lab.report.tables import claims_table, provenance, references_table
 from icl_lab.report.tally import block
+from icl_lab.report.viewer import SCRIPT, viewer
 from icl_lab.report.vocabulary import HYPOTHESES, INKS
 
 STYLESHEET = Path(__file__).with_name("page.css")
@@ -67,6 +69,8 @@ def _page(run: Run, figures: Path) -> Iterator[str]:
     yield _glossary(run.subjects[0].thresholds if run.subjects else Thresholds())
     yield '<h2 id="provenance">Provenance</h2>'
     yield provenance(run)
+    if any("attention_over_time" in subject.data for subject in run.subjects):
+        yield f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     yield "</body></html>\n"
 
 
@@ -102,11 +106,14 @@ def _section(subject: Subject, anchor: str, figures: Path) -> Iterator[str]:
     yield (
         '<ul class="verdicts">' + "".join(f"<li>{escape(verdict_sentence(entry))}</li>" for entry in entries) + "</ul>"
     )
+    yield from hypothesis_sections(subject)
     for name, entry in SUBJECT_FIGURES.items():
         yield f"<h3>{escape(entry.heading)}</h3>"
         yield figure_html(
             figures, f"{_slug(subject.name)}-{name}", lambda draw=entry.draw: draw(subject), entry.reading
         )
+        if name == "attention":
+            yield viewer(subject, anchor)
     for condition in subject.trained:
         yield references_table(subject, condition)
 

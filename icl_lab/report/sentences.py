@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from icl_lab.report.ratios import times_farther
-from icl_lab.report.tally import Block
-from icl_lab.report.vocabulary import COINCIDES, HYPOTHESES, REFUTED, SUPPORTED, UNEXPLAINED, listing, number, percent
+from icl_lab.report.tally import Block, Tally
+from icl_lab.report.vocabulary import (
+    COINCIDES,
+    HYPOTHESES,
+    MARKS,
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    UNEXPLAINED,
+    UNTESTED,
+    listing,
+    number,
+    percent,
+)
 
 UNSETTLED = "no hypothesis singled out"
 
@@ -51,3 +63,14 @@ def headline(entries: list[Block]) -> str:
         reading = " + ".join(f"{name} {HYPOTHESES[name]}" for name in names.split("+")) if names else UNSETTLED
         parts.append(f"{shown} → {reading}")
     return "; ".join(parts) + "."
+
+
+def said(tally: Tally | None) -> str:
+    """ "✔ 3 of 3" where most members agree; "✔1 ✘1 ?1" where they do not."""
+    if tally is None:
+        return "–"
+    if tally.status == UNTESTED and tally.unanimous:
+        return UNTESTED
+    if tally.status in (UNDECIDED, UNTESTED) and not tally.unanimous:
+        return "  ".join(f"{MARKS[status]}{count}" for status, count in tally.split.items())
+    return f"{MARKS[tally.status]} {tally.count} of {tally.members}"

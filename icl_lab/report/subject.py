@@ -124,6 +124,12 @@ class Subject:
         return [{}] * self.members if found is None else [mapping(item) for item in found]
 
     @cached_property
+    def mechanisms(self) -> list[dict[str, Any]]:
+        """The mechanism verdict of every member, empty where nothing was looked at."""
+        found = self.strings("mechanism", "member")
+        return [{}] * self.members if found is None else [mapping(item) for item in found]
+
+    @cached_property
     def kinds(self) -> list[str]:
         found = self.strings("kind", "member")
         return [TRAINED] * self.members if found is None else list(found)

@@ -13,7 +13,16 @@ import numpy as np
 from icl_lab.report.data import Run
 from icl_lab.report.reductions import largest, median, smallest
 from icl_lab.report.subject import Condition, Subject, Thresholds
-from icl_lab.report.vocabulary import COINCIDES, HYPOTHESES, REFUTED, STATUSES, SUPPORTED, UNDECIDED, spoken
+from icl_lab.report.vocabulary import (
+    COINCIDES,
+    HYPOTHESES,
+    REFUTED,
+    STATUSES,
+    SUPPORTED,
+    UNDECIDED,
+    UNTESTED,
+    spoken,
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Tally:
-    """What most members say about a hypothesis: `count` of `members` say `status`."""
+    """What most members say about a hypothesis: `count` of `members` say `status`.
+
+    Members of whose inside nothing was seen do not count in `members` of a mechanism.
+    """
 
     status: str
     count: int
@@ -58,6 +70,7 @@ class Block:
     subject: Subject
     condition: Condition
     tallies: dict[str, Tally | None]
+    inside: dict[str, Tally | None]  # the same of the mechanism
     rows: list[Row]
     nearest: str
     nearest_count: int
@@ -124,6 +137,7 @@ def block(subject: Subject, condition: Condition, summary: bool = False) -> Bloc
         subject=subject,
         condition=condition,
         tallies={name: _tally(subject, verdicts, name) for name in HYPOTHESES},
+        inside={name: _inside([subject.mechanisms[index] for index in members], name) for name in HYPOTHESES},
         rows=rows,
         nearest=subject.titles.get(nearest, nearest),
         nearest_count=count,
@@ -165,12 +179,26 @@ def _tally(subject: Subject, verdicts: list[dict], name: str) -> Tally | None:
         said.append(statuses[0] if statuses else UNDECIDED)
     if not said:
         return None
+    return _counted(said, STATUSES, UNDECIDED)
+
+
+def _inside(verdicts: list[dict], name: str) -> Tally | None:
+    said = [
+        next((status for status in (SUPPORTED, REFUTED) if name in verdict.get(status, ())), UNTESTED)
+        for verdict in verdicts
+        if verdict
+    ]
+    return _counted(said, (SUPPORTED, REFUTED, UNTESTED), UNTESTED) if said else None
+
+
+def _counted(said: list[str], statuses: tuple[str, ...], otherwise: str) -> Tally:
+    """The status that more than half give, else `otherwise`."""
     counts = Counter(said)
-    split = {status: counts[status] for status in STATUSES if counts[status]}
-    for status in (SUPPORTED, COINCIDES, REFUTED):
-        if counts[status] * 2 > len(said):
+    split = {status: counts[status] for status in statuses if counts[status]}
+    for status in statuses:
+        if status != otherwise and counts[status] * 2 > len(said):
             return Tally(status, counts[status], len(said), split)
-    return Tally(UNDECIDED, counts[UNDECIDED], len(said), split)
+    return Tally(otherwise, counts[otherwise], len(said), split)
 
 
 def _most_common(items: list[str]) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from icl_lab.report.vocabulary import (
     SUPPORTED,
     UNDECIDED,
     UNEXPLAINED,
+    UNTESTED,
     WORDS,
     number,
     percent,
@@ -58,7 +59,8 @@ def scoreboard_table(path: Path) -> Table:
         _add(table, entry)
     table.caption = (
         "k of n members say yes: supported, same: coincides with a simpler one, no: refuted, open: undecided;\n"
-        "split k/n: k support it, the others disagree. left: remainder that the nearest reference leaves unexplained"
+        "split k/n: k support it, the others disagree. left: remainder that the nearest reference leaves unexplained\n"
+        "inside: the same of the mechanism, from within the networks; - not tested"
     )
     table.caption_justify = "left"
     return table
@@ -68,6 +70,9 @@ def _add(table: Table, entry: Block) -> None:
     nearest = f"{entry.nearest} ({entry.nearest_count}/{len(entry.condition.members)})" if entry.nearest else ""
     verdicts = [_said(entry.tallies[name]) for name in HYPOTHESES]
     table.add_row(Text(entry.heading, style="bold"), *verdicts, Text(nearest), percent(entry.remainder))
+    if any(entry.inside.values()):
+        inside = [_said(entry.inside[name]) for name in HYPOTHESES]
+        table.add_row(Text("  inside"), *inside, "", "")
     for row in entry.rows:
         cells = [row.cells.get(name) for name in HYPOTHESES]
         shown = [
@@ -83,6 +88,8 @@ def _add(table: Table, entry: Block) -> None:
 def _said(tally: Tally | None) -> Text:
     if tally is None:
         return Text("-")
-    if tally.status == UNDECIDED and not tally.unanimous:
+    if tally.status == UNTESTED and tally.unanimous:
+        return Text("-")
+    if tally.status in (UNDECIDED, UNTESTED) and not tally.unanimous:
         return Text(f"split {tally.split.get(SUPPORTED, 0)}/{tally.members}", style=STYLES[UNDECIDED])
     return Text(f"{WORDS[tally.status]} {tally.count}/{tally.members}", style=STYLES[tally.status])

@@ -45,9 +45,12 @@ PASS, FAIL = "#006B4F", "#B03A00"
 
 # What a verdict says of a hypothesis. It coincides where its near references add nothing to a simpler one that is near.
 SUPPORTED, COINCIDES, REFUTED, UNDECIDED = STATUSES = ("supported", "coincides", "refuted", "undecided")
+UNTESTED = "not tested"  # what the mechanism verdict says of a hypothesis whose circuits cannot be told from chance
 UNEXPLAINED = "unexplained"  # the status of a verdict whose nearest reference is itself far
-MARKS = MappingProxyType({SUPPORTED: "✔", COINCIDES: "≡", REFUTED: "✘", UNDECIDED: "?"})
-WORDS = MappingProxyType({SUPPORTED: "yes", COINCIDES: "same", REFUTED: "no", UNDECIDED: "open"})  # plain ASCII
+MARKS = MappingProxyType({SUPPORTED: "✔", COINCIDES: "≡", REFUTED: "✘", UNDECIDED: "?", UNTESTED: "–"})
+WORDS = MappingProxyType(
+    {SUPPORTED: "yes", COINCIDES: "same", REFUTED: "no", UNDECIDED: "open", UNTESTED: "-"}
+)  # plain ASCII
 
 
 def colour_of(group: str) -> str:

@@ -105,70 +105,169 @@ def subject(
         distances(place + 1.6 * np.exp(-step / 400), 0.0006 + 0.2 * np.exp(-step / 60), random) for step in STEPS
     ]
     verdicts = [json.dumps(verdict(item)) for item in distance]
+    within, asked = inside(kind, layers, heads, tokens, random), battery(len(place), random)
     causal = np.tril(random.random((len(place), layers, heads, len(tokens), len(tokens))) ** 4 + 0.01)
+    return (
+        xr.Dataset(
+            {
+                "train_loss": (
+                    (member, "log_step"),
+                    0.4 + 0.6 * np.exp(-np.arange(40) / 8) + random.normal(0, 0.01, (len(place), 40)),
+                ),
+                "loss": ((member, regime, "position"), loss),
+                "loss_low": ((member, regime, "position"), loss * 0.94),
+                "loss_high": ((member, regime, "position"), loss * 1.06),
+                "zero_loss": ((member, regime, "position"), np.broadcast_to(hard[:, None] * 1.25, loss.shape).copy()),
+                "reference_loss": ((member, regime, reference, "position"), reference_loss),
+                "exact_loss": ((member, regime, "position"), np.broadcast_to(exact, loss.shape).copy()),
+                "distance": ((member, regime, reference), distance),
+                "distance_low": ((member, regime, reference), distance * 0.9),
+                "distance_high": ((member, regime, reference), distance * 1.1),
+                "distance_task": ((member, regime, reference), distance * 1.5),
+                "zero_distance": ((member, regime), np.full((len(place), 3), 2.0)),
+                "fitted": ((member, reference, "parameter"), random.random((len(place), len(NAMES), 2))),
+                "task_fitted": ((member, reference, "parameter"), random.random((len(place), len(NAMES), 2))),
+                "hypothesis_distance": ((member, regime, "hypothesis"), hypothesis),
+                "hypothesis_distance_low": ((member, regime, "hypothesis"), hypothesis * 0.9),
+                "hypothesis_distance_high": ((member, regime, "hypothesis"), hypothesis * 1.1),
+                "verdict": ((member,), verdicts),
+                "trajectory_distance": ((member, "step", regime, reference), np.stack(training, axis=1)),
+                "trajectory_verdict": (
+                    (member, "step"),
+                    [[json.dumps(verdict(training[s][m])) for s in range(len(STEPS))] for m in range(len(place))],
+                ),
+                "attention": ((member, "layer", "head", "token", "token_key"), causal / causal.sum(-1, keepdims=True)),
+                "sensitivity_cosine": (
+                    (member, reference),
+                    1 - 0.4 * np.abs(place[:, None] - PLACES) - random.random(distance[:, 0].shape) * 0.03,
+                ),
+                "linearity": ((member,), 0.002 + 0.001 * random.random(len(place))),
+                "influence": ((member, "position_of_example"), random.normal(0.1, 0.01, (len(place), positions - 1))),
+            },
+            coords={
+                "regime": REGIMES,
+                "reference": NAMES,
+                "hypothesis": HYPOTHESES,
+                "position": position,
+                "step": STEPS,
+                "log_step": np.arange(40) * 250,
+                "parameter": ["p0", "p1"],
+                "label": (member, labels),
+                "seed": (member, seeds),
+                "pool": (member, pool),
+                "noise": (member, np.full(len(place), 0.5)),
+                "learning_rate": (member, np.full(len(place), 1e-3)),
+                "kind": (member, kind),
+                "hypothesis_of": (reference, GROUPS),
+                "title": (reference, [item[2] for item in REFERENCES]),
+            },
+            attrs={
+                "title": title,
+                "description": f"{layers} layer(s) of {heads} head(s), trained on linear regression in 5 dimensions.",
+                "model": f"{layers} layer(s), {heads} head(s), width 32",
+                "task": "linear regression, dimension 5, noise 0.5",
+                "family": "linear regression",
+                "unit_of_loss": "squared error",
+                "token_labels": json.dumps(tokens),
+                "parameter_names": json.dumps({"gd_1": ["step size"], "ridge": ["lambda", "scale"]}),
+                "signatures": json.dumps(SIGNATURES),
+                "probes": json.dumps(PROBES),
+            },
+        )
+        .merge(within)
+        .merge(asked)
+    )
+
+
+SIGNATURES = [
+    {"hypothesis": "H2", "mechanism": "kernel head", "signature": "kernel", "statement": "scores follow a kernel"},
+    {"hypothesis": "H2", "mechanism": "kernel head", "signature": "average", "statement": "answers are averages"},
+    {"hypothesis": "H4", "mechanism": "copying", "signature": "one place", "statement": "one example is looked at"},
+    {"hypothesis": "H5", "mechanism": "one step", "signature": "weights", "statement": "weights are those of a step"},
+]
+PROBES = {
+    "influence": {
+        "title": "influence of the labels",
+        "question": "how weight is spread",
+        "statistics": ["sum", "turn"],
+    },
+    "label_copying": {"title": "copies of labels", "question": "is it a label", "statistics": ["distance"]},
+}
+STATISTICS = [f"{name}: {statistic}" for name, probe in PROBES.items() for statistic in probe["statistics"]]
+OVER_TIME = [0, 100, 10000]
+
+
+def mechanism(trained: bool) -> dict:
+    """A kernel head in trained members and no copying; a signature of H5 makes no sense."""
+    evidence = [
+        {
+            "hypothesis": item["hypothesis"],
+            "mechanism": item["mechanism"],
+            "signature": item["signature"],
+            "kind": kind,
+            "value": 0.97 if trained and item["hypothesis"] == "H2" else 0.25,
+            "threshold": 0.9,
+            "control": 0.125,
+            "passed": trained and item["hypothesis"] == "H2",
+            "tells": trained and item["hypothesis"] == "H2",
+        }
+        for item, kind in zip(SIGNATURES[:3], ("internal", "causal", "internal"), strict=True)
+    ]
+    return {
+        "supported": ["H2"] if trained else [],
+        "refuted": ["H4"] if trained else ["H2", "H4"],
+        "not_tested": ["H1", "H3", "H5"],
+        "mechanisms": {},
+        "evidence": evidence,
+    }
+
+
+def inside(kind: list[str], layers: int, heads: int, tokens: list[str], random: np.random.Generator) -> xr.Dataset:
+    """What is seen within networks: mechanism verdicts, and attention over time of the trained members."""
+    count, size = len(kind), len(tokens)
+    shape = (count, 3, len(OVER_TIME), layers, heads, size, size)
+    patterns = np.tril(random.random(shape, np.float32) + np.float32(0.01))
+    patterns = (patterns / patterns.sum(-1, keepdims=True)).astype(np.float16).astype(np.float32)
+    patterns[[index for index, name in enumerate(kind) if name == "untrained"]] = np.nan
+    labels = [[tokens, [f"{t} = 1" for t in tokens], [f"{t} = 2" for t in tokens]] for _ in kind]
     return xr.Dataset(
         {
-            "train_loss": (
-                (member, "log_step"),
-                0.4 + 0.6 * np.exp(-np.arange(40) / 8) + random.normal(0, 0.01, (len(place), 40)),
+            "mechanism": (("member",), [json.dumps(mechanism(name == "trained")) for name in kind]),
+            "attention_over_time": (
+                ("member", "look", "snapshot", "layer", "head", "token", "token_key"),
+                patterns,
             ),
-            "loss": ((member, regime, "position"), loss),
-            "loss_low": ((member, regime, "position"), loss * 0.94),
-            "loss_high": ((member, regime, "position"), loss * 1.06),
-            "zero_loss": ((member, regime, "position"), np.broadcast_to(hard[:, None] * 1.25, loss.shape).copy()),
-            "reference_loss": ((member, regime, reference, "position"), reference_loss),
-            "exact_loss": ((member, regime, "position"), np.broadcast_to(exact, loss.shape).copy()),
-            "distance": ((member, regime, reference), distance),
-            "distance_low": ((member, regime, reference), distance * 0.9),
-            "distance_high": ((member, regime, reference), distance * 1.1),
-            "distance_task": ((member, regime, reference), distance * 1.5),
-            "zero_distance": ((member, regime), np.full((len(place), 3), 2.0)),
-            "fitted": ((member, reference, "parameter"), random.random((len(place), len(NAMES), 2))),
-            "task_fitted": ((member, reference, "parameter"), random.random((len(place), len(NAMES), 2))),
-            "hypothesis_distance": ((member, regime, "hypothesis"), hypothesis),
-            "hypothesis_distance_low": ((member, regime, "hypothesis"), hypothesis * 0.9),
-            "hypothesis_distance_high": ((member, regime, "hypothesis"), hypothesis * 1.1),
-            "verdict": ((member,), verdicts),
-            "trajectory_distance": ((member, "step", regime, reference), np.stack(training, axis=1)),
-            "trajectory_verdict": (
-                (member, "step"),
-                [[json.dumps(verdict(training[s][m])) for s in range(len(STEPS))] for m in range(len(place))],
+            "look_labels": (("member", "look", "token"), labels),
+        },
+        coords={"snapshot": OVER_TIME},
+    )
+
+
+def battery(members: int, random: np.random.Generator) -> xr.Dataset:
+    """Probes: H5 predicts what is seen, H4 the opposite; the last statistic is the same for all."""
+    predicted = np.zeros((members, len(HYPOTHESES), len(STATISTICS)))
+    predicted[:] = np.array([0.2, 0.4, 0.1, 1.0, 0.0])[None, :, None]
+    predicted[..., -1] = 0.5
+    seen = 0.02 * random.random((members, len(STATISTICS)))
+    difference = seen[:, None] - predicted
+    effect = difference.copy()
+    effect[..., -1] = np.nan
+    dims = ("member", "hypothesis", "statistic")
+    return xr.Dataset(
+        {
+            "probe_seen": (("member", "statistic"), seen),
+            "probe_predicted": (dims, predicted),
+            "probe_difference": (dims, difference),
+            "probe_difference_low": (dims, difference - 0.05),
+            "probe_difference_high": (dims, difference + 0.05),
+            "probe_effect": (dims, effect),
+            "probe_p": (dims, np.where(np.abs(difference) > 0.05, 0.001, 0.5)),
+            "probe_reference": (
+                ("member", "hypothesis"),
+                [["dmmse", "kernel_ridge", "meta_sgd_1", "nearest_1", "gd_1"] for _ in range(members)],
             ),
-            "attention": ((member, "layer", "head", "token", "token_key"), causal / causal.sum(-1, keepdims=True)),
-            "sensitivity_cosine": (
-                (member, reference),
-                1 - 0.4 * np.abs(place[:, None] - PLACES) - random.random(distance[:, 0].shape) * 0.03,
-            ),
-            "linearity": ((member,), 0.002 + 0.001 * random.random(len(place))),
-            "influence": ((member, "position_of_example"), random.normal(0.1, 0.01, (len(place), positions - 1))),
         },
-        coords={
-            "regime": REGIMES,
-            "reference": NAMES,
-            "hypothesis": HYPOTHESES,
-            "position": position,
-            "step": STEPS,
-            "log_step": np.arange(40) * 250,
-            "parameter": ["p0", "p1"],
-            "label": (member, labels),
-            "seed": (member, seeds),
-            "pool": (member, pool),
-            "noise": (member, np.full(len(place), 0.5)),
-            "learning_rate": (member, np.full(len(place), 1e-3)),
-            "kind": (member, kind),
-            "hypothesis_of": (reference, GROUPS),
-            "title": (reference, [item[2] for item in REFERENCES]),
-        },
-        attrs={
-            "title": title,
-            "description": f"{layers} layer(s) of {heads} head(s), trained on linear regression in 5 dimensions.",
-            "model": f"{layers} layer(s), {heads} head(s), width 32",
-            "task": "linear regression, dimension 5, noise 0.5",
-            "family": "linear regression",
-            "unit_of_loss": "squared error",
-            "token_labels": json.dumps(tokens),
-            "parameter_names": json.dumps({"gd_1": ["step size"], "ridge": ["lambda", "scale"]}),
-        },
+        coords={"hypothesis": HYPOTHESES, "statistic": STATISTICS},
     )
 
 

@@ -94,6 +94,7 @@ def test_axes_are_labelled(drawn: dict[str, Drawing | LeftOut], subject: str, na
         "attention": "attended token",
         "learning": "squared error",
         "near_set": "",
+        "predictions": "",
     }[name]
     assert any(expected in label for label in labels)
 
@@ -122,6 +123,7 @@ VARIABLES = {
     "training": ["trajectory_distance"],
     "sensitivity": ["sensitivity_cosine", "influence"],
     "attention": ["attention"],
+    "predictions": ["probe_seen"],
     "learning": ["train_loss"],
 }
 
@@ -143,7 +145,12 @@ def test_figure_without_data_is_left_out_with_a_reason(run: Run, name: str, how:
     assert left_out.reason
 
 
-@pytest.mark.parametrize("variable", sorted(synthetic.groups()["linear_attention"].data_vars))
+# Of what only the viewer, or only one figure, looks at, one variable is enough.
+FEW = {"attention_over_time", "look_labels"} | {f"probe_{name}" for name in ("seen", "p", "effect", "reference")}
+FEW |= {f"probe_difference{end}" for end in ("", "_low", "_high")}
+
+
+@pytest.mark.parametrize("variable", sorted(set(synthetic.groups()["linear_attention"].data_vars) - FEW))
 def test_no_single_variable_is_needed_by_all(run: Run, variable: str) -> None:
     data = run.subjects[0].data.drop_vars(variable)
     bare = Run("bare", [Subject("bare", data)], [], {}, None)
@@ -180,3 +187,17 @@ def test_spread_keeps_labels_apart_and_in_order() -> None:
     crowded = spread([0.5] * 9, 0.2, 0.0, 1.0)
     assert np.diff(sorted(crowded)).min() >= 0.2 - 1e-9
     assert end_labels.__doc__
+
+
+def test_effects_are_those_stored_and_the_takeaway_names_the_nearest(drawn: dict[str, Drawing | LeftOut]) -> None:
+    drawing = drawn["softmax predictions"]
+    assert isinstance(drawing, Drawing)
+    panels = [axes for axes in drawing.figure.axes if axes.texts]
+    assert len(panels) == 2  # two pools of trained members
+    stored = synthetic.groups()["softmax"]["probe_effect"].values
+    for axes, members in zip(panels, (slice(0, 3), slice(3, 6)), strict=True):
+        expected = np.median(stored[members], axis=0)[:, :2].T  # of the third statistic all predictions are equal
+        found = np.array([float(text.get_text()) for text in axes.texts]).reshape(expected.shape)
+        np.testing.assert_allclose(found, expected, atol=0.006)
+    assert "nearest to H5 implicit gradient descent (pool of 16 tasks)" in drawing.takeaway
+    assert "H4 by 0.99" in drawing.takeaway

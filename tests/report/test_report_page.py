@@ -11,6 +11,7 @@ import pytest
 import synthetic
 
 from icl_lab.report import build
+from icl_lab.report.glossary import CLAIMS
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,11 @@ class Ids(HTMLParser):
         self.ids: list[str] = []
         self.used: set[str] = set()
         self.fetched: list[str] = []
+        self.scripts: list[dict[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            self.scripts.append(dict(attrs))
         for name, value in attrs:
             text = value or ""
             if name == "id":
@@ -37,7 +41,7 @@ class Ids(HTMLParser):
             if name in ("href", "xlink:href") and text.startswith("#"):
                 self.used.add(text[1:])
             self.used |= set(re.findall(r"url\(#([^)]+)\)", text))
-            if tag in ("script", "link", "iframe", "object", "embed"):
+            if tag in ("link", "iframe", "object", "embed"):
                 self.fetched.append(tag)
             if name in ("src", "href", "xlink:href") and re.match(r"(https?:)?//", text):
                 self.fetched.append(text)
@@ -57,6 +61,7 @@ def test_inline_ids_are_unique_and_every_reference_resolves(page: Path) -> None:
 
 def test_nothing_is_fetched(page: Path) -> None:
     assert read(page).fetched == []
+    assert [script for script in read(page).scripts if "src" in script] == []
     text = re.sub(r'xmlns(:xlink)?="[^"]+"', "", page.read_text(encoding="utf-8"))
     assert "http://" not in text
     assert "https://" not in text
@@ -66,7 +71,7 @@ def test_nothing_is_fetched(page: Path) -> None:
 def test_every_figure_lies_beside_the_page_as_png_and_svg(page: Path) -> None:
     folder = page.parent / "figures"
     names = {file.stem for file in folder.iterdir()}
-    assert len(names) == 14
+    assert len(names) == 16
     for name in names:
         assert (folder / f"{name}.png").stat().st_size > 8_000
         assert (folder / f"{name}.svg").read_bytes().count(b"<path") > 20
@@ -80,6 +85,36 @@ def test_scoreboard_comes_first_and_the_failing_claim_is_visible(page: Path) -> 
     assert "1 of 2 claims hold; failing: A8." in text
     assert '<tr class="fails">' in text
     assert "small pool &lt;16&gt;" in text
+
+
+def test_every_hypothesis_has_its_claim_predictions_and_both_verdicts(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").split('id="subject-softmax"')[1].split("<h2")[0]
+    sections = text.split('<details class="hypothesis"')[1:]
+    assert len(sections) == 5
+    claims = [claim for claim, _ in CLAIMS.values()]
+    for name, section, claim in zip(synthetic.HYPOTHESES, sections, claims, strict=True):
+        assert f">{name}</span>" in section
+        assert claim in section
+        assert section.index("Answers:") < section.index("Inside:") < section.index("Probes:")
+    kernel, retrieval = sections[1], sections[3]
+    assert "pool of 16 tasks: function ✘ 3 of 3, mechanism ✔ 3 of 3" in kernel
+    assert "<td>causal: more than 0.9</td><td>0.97 (3 of 3)</td><td>0.97 (3 of 3)</td><td>0.25 (0 of 3)</td>" in kernel
+    assert "predicted is what nearest example answers" in retrieval
+    row = retrieval.split("<td>sum</td>")[1].split("</tr>")[0]
+    assert re.findall(r">([^<]+)</td>", row)[0] == "1.0"
+    assert "3 of 3" in row
+    assert "does not tell" in retrieval.split("<td>distance</td>")[1].split("</tr>")[0]
+    assert "makes no sense here" in sections[4]
+
+
+def test_without_battery_and_mechanism_the_page_says_so(tmp_path: Path) -> None:
+    data = synthetic.groups()["linear_attention"][["verdict", "hypothesis_distance"]]
+    synthetic.write(tmp_path, {"linear_attention": data})
+    text = build(tmp_path).read_text(encoding="utf-8")
+    assert text.count("Nobody looked inside.") == 5
+    assert text.count("The battery was not asked.") == 5
+    assert "left out: the battery of probes was not asked." in text
+    assert "<script" not in text
 
 
 def test_provenance_is_shown(page: Path) -> None:

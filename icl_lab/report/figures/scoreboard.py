@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from matplotlib.patches import Rectangle
 
 from icl_lab.report.data import Run
 from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put, wrap
-from icl_lab.report.sentences import headline
+from icl_lab.report.sentences import headline, said
 from icl_lab.report.tally import Block, Cell, Tally, begins_family, blocks
 from icl_lab.report.vocabulary import (
     COINCIDES,
@@ -14,12 +16,10 @@ from icl_lab.report.vocabulary import (
     FAIL,
     HYPOTHESES,
     INKS,
-    MARKS,
     MUTED,
     PASS,
     REFUTED,
     SUPPORTED,
-    UNDECIDED,
     UNEXPLAINED,
     number,
     percent,
@@ -30,10 +30,11 @@ READING = (
     "on one set of prompts: the median over members, with the range over members and their 95% intervals over "
     "prompts in brackets. Small is near; tinted cells are within the near ratio of the nearest hypothesis on "
     "those prompts. The mark and 'k of n' above them is the verdict, which needs nearness on all sets of prompts "
-    "at once. The remainder is the distance left to the nearest reference, in percent of the distance of the answer "
-    "that knows nothing: zero, or equal shares."
+    "at once; a second line of marks, where networks were looked into, is the verdict on the mechanism, from evidence "
+    "inside them alone. The remainder is the distance left to the nearest reference, in percent of the distance of "
+    "the answer that knows nothing: zero, or equal shares."
 )
-LEFT, COLUMN, HEADER, ROW, FAMILY = 1.42, 1.2, 0.42, 0.34, 0.34  # inches
+LEFT, COLUMN, HEADER, INSIDE, ROW, FAMILY = 1.42, 1.2, 0.42, 0.2, 0.34, 0.34  # inches
 NEAREST = LEFT + 5 * COLUMN + 0.08
 REMAINDER = WIDTH - 0.15
 
@@ -64,12 +65,17 @@ def draw(run: Run) -> Drawing | LeftOut:
         y += _height(entry)
     note = "nats, median [range over members, 95% intervals]; tinted: near (where explained at all); "
     note += "✔ supported  ≡ coincides with a simpler one  ✘ refuted  ? undecided"
-    corner_note(figure, note + "; mechanism: " + _mechanism(found), y + 0.1)
+    inside = any(any(entry.inside.values()) for entry in found)
+    corner_note(figure, note if inside else note + "; mechanism: not tested", y + 0.1)
     return Drawing(figure, takeaway)
 
 
 def _height(entry: Block) -> float:
-    return HEADER + ROW * len(entry.rows) + 0.08
+    return _header(entry) + ROW * len(entry.rows) + 0.08
+
+
+def _header(entry: Block) -> float:
+    return HEADER + (INSIDE if any(entry.inside.values()) else 0)
 
 
 def _draw_block(figure, entry: Block, y: float) -> None:
@@ -82,23 +88,19 @@ def _draw_block(figure, entry: Block, y: float) -> None:
         patch.set(facecolor=colour, alpha=alpha, edgecolor="none")
         figure.add_artist(patch)
 
-    box(0.08, y, across - 0.16, HEADER, "#000000", 0.03 if null else 0.075)
+    box(0.08, y, across - 0.16, _header(entry), "#000000", 0.03 if null else 0.075)
     wide = across - NEAREST - 0.2
     put(figure, 0.12, y + 0.115, fit(entry.heading, across - 0.3, 8.8, "bold"), size=8.8, weight="bold", va="center")
-    put(figure, 0.12, y + 0.305, "verdict", size=8, color=MUTED, va="center")
-    for index, name in enumerate(HYPOTHESES):
-        tally = entry.tallies[name]
-        colour = MUTED if tally is None else {SUPPORTED: PASS, COINCIDES: PASS, REFUTED: FAIL}.get(tally.status, MUTED)
-        text = _said(tally)
-        weight = "bold" if tally is not None and tally.status == SUPPORTED else "normal"
-        x = LEFT + (index + 0.5) * COLUMN
-        put(figure, x, y + 0.305, text, size=8.8, color=colour, weight=weight, ha="center", va="center")
+    inside = any(entry.inside.values())
+    _draw_marks(figure, "function" if inside else "verdict", entry.tallies, y + 0.305)
+    if inside:
+        _draw_marks(figure, "mechanism", entry.inside, y + 0.305 + INSIDE)
     members = len(entry.condition.members)
     nearest = f"{entry.nearest} ({entry.nearest_count} of {members})" if entry.nearest else "–"
     put(figure, NEAREST, y + 0.305, fit(nearest, wide - 0.6, 7.6), size=7.6, va="center")
     put(figure, REMAINDER, y + 0.305, percent(entry.remainder), size=7.6, va="center", ha="right")
     for order, row in enumerate(entry.rows):
-        top = y + HEADER + ROW * order
+        top = y + _header(entry) + ROW * order
         put(figure, 0.12, top + ROW / 2, row.regime, size=8, va="center")
         for index, name in enumerate(HYPOTHESES):
             cell = row.cells.get(name)
@@ -109,13 +111,14 @@ def _draw_block(figure, entry: Block, y: float) -> None:
         put(figure, REMAINDER, top + ROW / 2, percent(row.remainder), size=7.6, color=MUTED, va="center", ha="right")
 
 
-def _said(tally: Tally | None) -> str:
-    """ "✔ 3 of 3" where most members agree; "✔1 ✘1 ?1" where they do not."""
-    if tally is None:
-        return "–"
-    if tally.status == UNDECIDED and not tally.unanimous:
-        return "  ".join(f"{MARKS[status]}{count}" for status, count in tally.split.items())
-    return f"{MARKS[tally.status]} {tally.count} of {tally.members}"
+def _draw_marks(figure, heading: str, tallies: Mapping[str, Tally | None], y: float) -> None:
+    put(figure, 0.12, y, heading, size=8, color=MUTED, va="center")
+    for index, name in enumerate(HYPOTHESES):
+        tally = tallies[name]
+        colour = MUTED if tally is None else {SUPPORTED: PASS, COINCIDES: PASS, REFUTED: FAIL}.get(tally.status, MUTED)
+        weight = "bold" if tally is not None and tally.status == SUPPORTED else "normal"
+        x = LEFT + (index + 0.5) * COLUMN
+        put(figure, x, y, said(tally), size=8.8, color=colour, weight=weight, ha="center", va="center")
 
 
 def _draw_cell(figure, cell: Cell | None, x: float, top: float) -> None:
@@ -126,8 +129,3 @@ def _draw_cell(figure, cell: Cell | None, x: float, top: float) -> None:
     put(figure, x, top + 0.105, number(cell.median), size=8.8, ha="center", va="center", weight=weight)
     interval = f"[{number(cell.low)}, {number(cell.high)}]"
     put(figure, x, top + 0.248, interval, size=6.6, color=MUTED, ha="center", va="center")
-
-
-def _mechanism(found: list[Block]) -> str:
-    said = {str(v["mechanism"]) for entry in found for v in entry.subject.verdicts if v.get("mechanism")}
-    return "; ".join(sorted(said)) or "not tested"
