@@ -6,24 +6,20 @@ What separates the two is the distance in one of the judge's regimes, or a stati
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import norm
 
 from icl_lab.calibration.equivalences import reason
-from icl_lab.calibration.planted import answers_at, learner_at
+from icl_lab.calibration.needed import needed
+from icl_lab.calibration.readings import Readings
 from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.bank import Bank, Fit
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, owner_of
-from icl_lab.probes.battery import BATTERY, ask, read
-from icl_lab.streams import stream
 
-CONFIDENCE, POWER = 1.959964, 0.841621  # normal quantiles: 95%, two-sided, and 80%
 EQUAL = 1e-5  # nats below which two functions are one
-PROBE_PROMPTS = 64
-MOST = 1e6  # prompts above which a separation is none
+LIMIT = THRESHOLDS.near * THRESHOLDS.floor  # nats that a distance has to exceed for the judge to see it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Separation:
         second: the rival.
         reference, disguise: names of their references.
         nats: largest mean distance over regimes.
-        prompts: regime or probe → prompts needed to tell the two with 95% confidence and 80% power; infinite: never.
+        prompts: regime or probe → prompts needed to tell the two (`needed`); infinite: not told.
         equal: why they are the same function, "" where they are not: by algebra, or because no distance exceeds
             three floors (.006 nats) in any regime.
         proven: whether algebra says so.
@@ -56,96 +52,60 @@ def implementable(name: str, depth: int | None) -> bool:
     return depth is None or dict(REFERENCES[name][1].settings).get("steps", 0) <= depth
 
 
-def champions(bank: Bank, depth: int | None = None) -> dict[str, tuple[str, dict[str, float]]]:
-    """Hypothesis → the reference with the least loss on the task among its own, and its parameters.
+def own_references() -> dict:
+    """The references of the five hypotheses: a bank of them is all that is needed here."""
+    return {name: entry for name, entry in REFERENCES.items() if entry[0] in KEYS}
+
+
+def champions(bank: Bank, fits: Mapping[str, Fit], depth: int | None = None) -> dict[str, str]:
+    """Hypothesis → the reference with the least loss on the task among its own.
 
     Args:
         bank: of the task.
+        fits: `bank.fit_to_task()`.
         depth: layers of the network; None: any number of steps counts.
     """
-    fits = bank.fit_to_task()
     rows = bank.slices["in_distribution"]
     loss = {name: float(np.mean(fit.predictions.loss(bank.prompts.y)[rows])) for name, fit in fits.items()}
     found = {}
     for key in KEYS:
         own = [name for name in bank.references if owner_of(name) == key and implementable(name, depth)]
         if own:
-            best = min(own, key=loss.__getitem__)
-            found[key] = (best, fits[best].parameters)
+            found[key] = min(own, key=loss.__getitem__)
     return found
 
 
-def needed(values: np.ndarray, effect: float = 0.0, tests: int = 1) -> float:
-    """Prompts for the mean of paired differences to stand out: ((z_{1−α/2} + z_power) · sd / (|mean| − effect))².
-
-    Args:
-        values: one difference per prompt; those that are not finite are left out.
-        effect: what the mean has to exceed.
-        tests: number of statistics looked at; the confidence is corrected for it (Bonferroni).
-    """
-    values = values[np.isfinite(values)]
-    if len(values) < 8:
-        return np.inf
-    gap = abs(float(values.mean())) - effect
-    if gap <= max(1e-4 * float(np.abs(values).max()), 1e-6):
-        return np.inf
-    quantile = float(norm.isf(norm.sf(CONFIDENCE) / tests)) + POWER
-    count = (quantile * float(values.std()) / gap) ** 2
-    return float(np.inf if count > MOST else max(count, 2.0))
-
-
-def separations(
-    bank: Bank, depth: int | None = None, seed: int = 0, progress: Callable[[str], None] = lambda line: None
-) -> list[Separation]:
+def separations(bank: Bank, fits: Mapping[str, Fit], readings: Readings, depth: int | None = None) -> list[Separation]:
     """All ordered pairs of hypotheses.
 
     Args:
         bank: of the task.
+        fits: `bank.fit_to_task()`.
+        readings: of the battery.
         depth: layers of the network, see `champions`.
-        seed: of the probes' prompts.
-        progress: told in a line what is being done.
     """
-    best = champions(bank, depth)
-    asked = {
-        name: ask(probe, bank.task, stream(seed, name), PROBE_PROMPTS)
-        for name, probe in BATTERY.items()
-        if probe.applies(bank.task)
-    }
-    measured: dict[tuple[str, tuple], dict[str, np.ndarray]] = {}
-
-    def probed(name: str, parameters: Mapping[str, float]) -> dict[str, np.ndarray]:
-        """Statistics of every probe that applies, [prompt, statistic]."""
-        key = (name, tuple(parameters.items()))
-        if key not in measured:
-            progress(f"probing {REFERENCES[name][1].title}")
-            learner = learner_at(bank, name, dict(parameters))
-            measured[key] = {
-                name: np.asarray(read(BATTERY[name], learner, bank.task, given)) for name, given in asked.items()
-            }
-        return measured[key]
-
+    best = champions(bank, fits, depth)
+    tests = len(best) * (len(best) - 1) * (readings.statistics + len(bank.regimes))
     found = []
-    for first, (name, parameters) in best.items():
-        comparison = compare(bank, answers_at(bank, name, parameters))
+    for first, name in best.items():
+        readings.progress(f"disguises of {REFERENCES[name][1].title}")
+        comparison = compare(bank, fits[name].predictions)
         for second in best:
             if first == second:
                 continue
             index = _disguise(comparison, second, depth)
             disguise = comparison.references[index]
-            fitted = comparison.fits[disguise].parameters
             worst = float(comparison.distance[:, index].max())
             proof = reason(name, disguise) if worst < EQUAL else None
-            limit = THRESHOLDS.near * THRESHOLDS.floor
-            equal = proof or ("no distance above three floors" if worst <= limit else "")
             prompts = {
-                regime: needed(comparison.per_prompt[row, index], limit)
+                regime: needed(comparison.per_prompt[row, index], LIMIT, tests)
                 for row, regime in enumerate(comparison.regimes)
             }
             if not proof:
-                one, other = probed(name, parameters), probed(disguise, fitted)
-                for probe in one:
-                    gaps = one[probe] - other[probe]
-                    prompts[probe] = min(needed(gap, tests=gaps.shape[1]) for gap in gaps.T)
+                one = readings.of(name, fits[name].parameters)
+                other = readings.of(disguise, comparison.fits[disguise].parameters)
+                prompts |= readings.prompts_needed(one, other, tests)
+            equal = proof or ("no distance above three floors" if worst <= LIMIT else "")
             found.append(Separation(first, second, name, disguise, worst, prompts, equal, bool(proof)))
     return found
 

@@ -6,15 +6,19 @@ from html import escape
 from pathlib import Path
 
 from icl_lab.report.data import load
-from icl_lab.report.figures import power
+from icl_lab.report.figures import power, telling
 from icl_lab.report.files import write_atomically
 from icl_lab.report.layout import styled
-from icl_lab.report.page import STYLESHEET, figure_html
-from icl_lab.report.tables import provenance
+from icl_lab.report.page import figure_html
+from icl_lab.report.shell import write_page
+from icl_lab.report.tables import claims_table
+from icl_lab.report.telling_table import markdown
 
 
 def build(run_directory: Path) -> Path:
-    """Draw a matrix per subject and write the page; the path of `report.html`.
+    """Draw two matrices per subject, write the page and the second matrices as one table in words, `telling.md`.
+
+    Returns the path of `report.html`.
 
     Raises FileNotFoundError or ValueError, in one line, where there are no results.
     """
@@ -24,21 +28,17 @@ def build(run_directory: Path) -> Path:
     with styled():
         for subject in run.subjects:
             parts.append(f"<h2>{escape(subject.title)}</h2><p>{escape(subject.text('task'))}</p>")
-            parts.append(
-                figure_html(
-                    directory / "figures",
-                    f"power-{subject.name}",
-                    lambda s=subject: power.draw(s.data, s.title),
-                    power.READING,
+            for name, figure in (("power", power), ("telling", telling)):
+                parts.append(
+                    figure_html(
+                        directory / "figures",
+                        f"{name}-{subject.name}",
+                        lambda s=subject, f=figure: f.draw(s.data, s.title),
+                        figure.READING,
+                    )
                 )
-            )
-    title = "What can this setting tell apart?"
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{STYLESHEET.read_text(encoding='utf-8')}</style></head><body>"
-        f"<h1>{escape(title)}</h1><p>Worked out from reference algorithms alone, before any training.</p>"
-        f"{''.join(parts)}<h2>Provenance</h2>{provenance(run)}</body></html>\n"
-    )
-    target = directory / "report.html"
-    write_atomically(target, page.encode("utf-8"))
-    return target
+    parts.append(f"<h2>Claims</h2>{claims_table(run)}")
+    table = markdown([subject.data for subject in run.subjects if "couple_prompts" in subject.data])
+    write_atomically(directory / "telling.md", table.encode("utf-8"))
+    about = "Worked out from reference algorithms alone, before any training."
+    return write_page(run, directory, "What can this setting tell apart?", about, parts)

@@ -9,11 +9,13 @@ import yaml
 from annotated_types import Ge
 from rich.table import Table
 
-from icl_lab.calibration.power import Separation, separations
+from icl_lab.calibration.power import Separation, own_references, separations
+from icl_lab.calibration.readings import prepare
+from icl_lab.calibration.telling import Telling, tellings
 from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import build_bank
-from icl_lab.runs.claims import write_claims
+from icl_lab.runs.claims import Claim, Gate, write_claims
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
@@ -33,7 +35,7 @@ class PowerConfig(NamedSettings):
     Attributes:
         name: first part of the directory's name.
         subjects: name → task and depth, as plain values.
-        prompts: per regime, from which the number needed is extrapolated.
+        prompts: per regime and per probe. What needs more of them than these is not told.
         seed: of the prompts.
     """
 
@@ -60,25 +62,51 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
         say(f"reusing {directory.path}: this was worked out before")
         return directory
     with directory.locked():
-        groups = {}
+        groups, claims = {}, []
         for name, subject in config.subjects.items():
             task = subject.members(config.seed)[0].member.task
             depth = chosen[name]["depth"]
             say(f"{name}: computing every reference's answers")
-            bank = build_bank(task, config.judge.seed, prompts, prompts)
-            found = separations(bank, depth, config.judge.seed, progress=lambda line, n=name: say(f"{n}: {line}"))
-            groups[name] = dataset_of(found).assign_attrs(
-                title=subject.title or name, task=describe_task(task), depth=depth
+            bank = build_bank(task, config.judge.seed, prompts, prompts, own_references())
+            readings = prepare(bank, config.judge.seed, prompts, lambda line, n=name: say(f"{n}: {line}"))
+            fits = bank.fit_to_task()
+            told = tellings(bank, fits, readings)
+            groups[name] = dataset_of(separations(bank, fits, readings, depth), told).assign_attrs(
+                title=subject.title or name, task=describe_task(task), depth=depth, looked_at=prompts
             )
+            claims += claims_of(name, told)
         attributes = surroundings() | {"config": yaml.safe_dump(settings.resolved(), sort_keys=False)}
         write_results(directory, groups, attributes)
-        write_claims(directory.claims_file, [])
+        write_claims(directory.claims_file, claims)
         directory.finish()
     return directory
 
 
-def dataset_of(found: Sequence[Separation]) -> "xarray.Dataset":
-    """Ordered pairs of hypotheses × what separates them: prompts needed (infinite: never), and why some are equal."""
+def claims_of(name: str, told: Sequence[Telling]) -> list[Claim]:
+    """Whether every probe tells what theory says it must, and nothing that it must not."""
+    equal = [(each, probe, False) for each in told if each.equal for probe in each.expected]
+    rest = [(each, probe, told) for each in told if not each.equal for probe, told in each.expected.items()]
+    rows: list[tuple[str, str, Gate, list]] = [
+        ("must", "probes tell the pairs of references that theory says they must", "order", [r for r in rest if r[2]]),
+        ("must_not", "probes tell no pair that is alike in what they look at", "exact", [r for r in rest if not r[2]]),
+        ("equal", "no probe tells references that are the same function", "exact", equal),
+    ]
+    claims = []
+    for key, statement, gate, cases in rows:
+        wrong = [(each, probe) for each, probe, _ in cases if probe in each.wrong()]
+        shown = "; ".join(f"{probe}: {each.first}, {each.second}" for each, probe in wrong)
+        measured = f"{len(cases) - len(wrong)} of {len(cases)}" + (f", not {shown}" if shown else "")
+        if cases:
+            source = "algebra" if gate == "exact" else "calibration/expectations.py"
+            claims.append(Claim(f"{name}.{key}", statement, source, "all", None, measured, not wrong, gate))
+    return claims
+
+
+def dataset_of(found: Sequence[Separation], told: Sequence[Telling]) -> "xarray.Dataset":
+    """Ordered pairs of hypotheses × what separates them: prompts needed (infinite: never), and why some are equal.
+
+    And pairs of references × probes: prompts needed, and what was expected: 1 must be told, −1 must not, 0 no word.
+    """
     import xarray
 
     columns = list(dict.fromkeys(name for separation in found for name in separation.prompts))
@@ -95,7 +123,17 @@ def dataset_of(found: Sequence[Separation]) -> "xarray.Dataset":
     pair = ("hypothesis", "rival")
     data: dict[str, Any] = {"prompts": ((*pair, "by"), prompts), "nats": (pair, nats), "proven": (pair, proven)}
     data |= {name: (pair, array) for name, array in words.items()}
-    return xarray.Dataset(data, {"hypothesis": list(KEYS), "rival": list(KEYS), "by": columns})
+    probes = list(dict.fromkeys(name for each in told for name in each.prompts))
+    cells, shape = ("couple", "probe"), (len(told), len(probes))
+    needed = [each.prompts[probe] for each in told for probe in probes]
+    expected = [{None: 0, True: 1, False: -1}[each.expected.get(probe)] for each in told for probe in probes]
+    why = [each.why.get(probe, "") for each in told for probe in probes]
+    data["couple_prompts"] = (cells, np.array(needed, float).reshape(shape))
+    data["couple_expected"] = (cells, np.array(expected, np.int8).reshape(shape))
+    data["couple_why"] = (cells, np.array(why, object).reshape(shape))
+    for key in ("first", "second", "equal"):
+        data[f"couple_{key}"] = ("couple", np.array([getattr(each, key) for each in told], object))
+    return xarray.Dataset(data, {"hypothesis": list(KEYS), "rival": list(KEYS), "by": columns, "probe": probes})
 
 
 def power_table(name: str, dataset: "xarray.Dataset") -> Table:
@@ -113,7 +151,11 @@ def power_table(name: str, dataset: "xarray.Dataset") -> Table:
             best = sorted((value, label) for value, label in by if np.isfinite(value))[:3]
             told = ", ".join(f"{label.replace('_', ' ')} ({np.ceil(value):.0f})" for value, label in best)
             equal = str(row["equal"].values)
-            says = f"the same function: {equal}" if row["proven"].values else told or "nothing here"
+            says = (
+                f"the same function: {equal}"
+                if row["proven"].values
+                else told or f"nothing, by {dataset.attrs['looked_at']} prompts"
+            )
             if equal and not row["proven"].values:
                 says = f"not by answers ({equal}); {told or 'nothing else here'}"
             titles = REFERENCES[reference][1].title, REFERENCES[disguise][1].title

@@ -1,0 +1,78 @@
+"""Which pairs of references each probe of the battery tells apart, beside what theory says it must."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from icl_lab.calibration.equivalences import EQUIVALENT
+from icl_lab.calibration.expectations import EXPECTATIONS
+from icl_lab.calibration.readings import Readings
+from icl_lab.hypotheses.bank import Bank, Fit
+
+SAME = 1e-5  # mean nats in any regime up to which a pair that algebra calls equal is one function at these parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Telling:
+    """One pair of references, and all probes.
+
+    Attributes:
+        first: fitted to the task.
+        second: fitted to the first.
+        equal: why the two are one function; "" where they are not.
+        prompts: probe → prompts needed to tell them (`needed`); infinite: not told.
+        expected: probe → whether it must tell them (False: must not); probes that theory says nothing of are left out.
+        why: probe → the reason for what is expected.
+    """
+
+    first: str
+    second: str
+    equal: str
+    prompts: Mapping[str, float]
+    expected: Mapping[str, bool]
+    why: Mapping[str, str]
+
+    def wrong(self) -> list[str]:
+        """Probes that do not do what they must."""
+        return [name for name, told in self.expected.items() if np.isfinite(self.prompts[name]) != told]
+
+
+def pairs(bank: Bank) -> list[tuple[str, str]]:
+    """Pairs that something is expected of, as far as the task has them; those that algebra calls equal at the end."""
+    unequal = [(each.first, each.second) for each in EXPECTATIONS]
+    equal = [tuple(sorted(pair, key=bank.references.index)) for pair in EQUIVALENT if pair <= {*bank.references}]
+    found = dict.fromkeys([*unequal, *equal])
+    return [pair for pair in found if {*pair} <= {*bank.references}]
+
+
+def tellings(bank: Bank, fits: Mapping[str, Fit], readings: Readings) -> list[Telling]:
+    """Every pair of the task.
+
+    Some pairs are equal on some families only: a match kernel is the posterior of chains, and of nothing else. Where
+    the two answer alike, nothing may tell them; where not, the pair is like any other, and left out if theory is silent.
+
+    Args:
+        bank: of the task.
+        fits: `bank.fit_to_task()`.
+        readings: of the battery.
+    """
+    chosen = pairs(bank)
+    tests = len(chosen) * readings.statistics
+    found = []
+    for first, second in chosen:
+        fit = bank.fit(second, fits[first].predictions)
+        distance = bank.distances(fits[first].predictions, fit.predictions)
+        same = all(distance[bank.slices[regime]].mean() < SAME for regime in bank.regimes)
+        equal = EQUIVALENT.get(frozenset((first, second)), "") if same else ""
+        said = [each for each in EXPECTATIONS if (each.first, each.second) == (first, second)]
+        if not equal and not said:
+            continue
+        one = readings.of(first, fits[first].parameters)
+        prompts = readings.prompts_needed(one, readings.of(second, fit.parameters), tests)
+        expected = {each.probe: each.told for each in said if each.probe in prompts}
+        why = {each.probe: each.reason for each in said if each.probe in prompts}
+        if equal:
+            expected, why = dict.fromkeys(prompts, False), dict.fromkeys(prompts, equal)
+        found.append(Telling(first, second, equal, prompts, expected, why))
+    return found

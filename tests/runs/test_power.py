@@ -1,0 +1,73 @@
+"""`icl-lab power` at tiny size: results, claims, page, reuse, and bad input in one line."""
+
+import numpy as np
+import pytest
+from command import CONFIG, main, refused, write
+
+from icl_lab.calibration import readings as readings_module
+from icl_lab.calibration.telling import Telling
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.probes.battery import BATTERY
+from icl_lab.runs import power as command
+from icl_lab.runs.claims import read_claims
+from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.results import read_results
+
+CHOSEN = ("ridge", "linear_kernel_ridge", "nearest_neighbour", "gd_1")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """A handful of references and probes."""
+    monkeypatch.setattr(command, "own_references", lambda: {name: REFERENCES[name] for name in CHOSEN})
+    monkeypatch.setattr(
+        readings_module, "BATTERY", {name: BATTERY[name] for name in ("label_copying", "label_linearity")}
+    )
+
+
+def test_power_from_the_command_line(few, tmp_path):
+    file, output = write(tmp_path), tmp_path / "runs"
+    code, out, err = main("power", file, "--prompts", 32, "--output", output)
+    assert code == 0, err
+    assert "the same function: ridge is kernel ridge" in " ".join(out.split())
+    (folder,) = output.iterdir()
+    directory = RunDirectory.open(folder)
+    data = read_results(directory)[0]["a"]
+    assert data.sizes["hypothesis"] == 5
+    columns = {"in_distribution", "fresh_tasks", "shifted", "label_linearity", "label_copying"}
+    assert set(data["by"].values) == columns
+    same = data.sel(hypothesis="H1", rival="H2")
+    assert same["proven"] == 1
+    assert not np.isfinite(same["prompts"]).any()
+    assert np.isfinite(data.sel(hypothesis="H1", rival="H4", by="label_copying")["prompts"])
+    assert {claim.id for claim in read_claims(directory.claims_file)} == {"a.must", "a.must_not", "a.equal"}
+    table = (folder / "telling.md").read_text()
+    assert "| label copying | nearest neighbour from ridge (" in table
+    assert "| label linearity |  | gd 1 from ridge |" in table
+    assert "functions that are the same: told 0 of 2 times" in table
+    page = directory.report_file.read_text()
+    assert (folder / "figures" / "power-a.png").exists()
+    assert (folder / "figures" / "telling-a.png").exists()
+    assert "ordered pairs of hypotheses can be told apart" in page
+    code, _, err = main("power", file, "--prompts", 32, "--output", output)
+    assert code == 0
+    assert "reusing" in err
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path):
+    file = write(tmp_path)
+    refused(main("power", file, "--prompts", 4), "--prompts: 4 is too small")
+    refused(main("power", tmp_path / "none.yaml"), "none.yaml")
+    refused(main("power", file, "--promts", 16), "--promts")
+    wrong = {**CONFIG, "subjects": {"a": {**CONFIG["subjects"]["a"], "task": {"kind": "linear_regresion"}}}}
+    refused(main("power", write(tmp_path, wrong)), "task.kind")
+
+
+def test_a_claim_names_the_pair_that_went_wrong():
+    told = [
+        Telling("a", "b", "", {"influence": np.inf, "rest": 9.0}, {"influence": True}, {}),
+        Telling("c", "d", "algebra", {"influence": 4.0}, {"influence": False}, {}),
+    ]
+    must, equal = command.claims_of("x", told)
+    assert (must.id, must.holds, must.measured) == ("x.must", False, "0 of 1, not influence: a, b")
+    assert (equal.id, equal.holds, equal.measured) == ("x.equal", False, "0 of 1, not influence: c, d")
