@@ -229,7 +229,11 @@ class Measurement:
         return {name: float(value) for name, value in found.items()}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+# Compiling takes a hundred times as long as running: the optimisers are left out, which halves it.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICKLY)
 def _measured(measure: Callable, settings: tuple, learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     with jax.default_matmul_precision("highest"):
         return measure(learner, task, key, **dict(settings))

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import pydantic
 from annotated_types import Ge, Len
 
-from icl_lab.runs.errors import InputError
+from icl_lab.probes.battery import BATTERY
+from icl_lab.runs.errors import InputError, nearest
 from icl_lab.runs.messages import FieldError, one_line
 from icl_lab.runs.sections import Section
 from icl_lab.runs.subject import Subject
@@ -34,6 +35,9 @@ class JudgeConfig(Section):
         bootstrap: resamples for 95% intervals over prompts; 0: no intervals.
         seed: of the prompts.
         planted: judge the reference learners themselves too, as positive and negative controls.
+        mechanism: look inside the networks too: signatures of circuits, and attention at every snapshot.
+        battery: ask every member, and the best reference of every hypothesis, the behavioural probes.
+        probes: names of those that are asked; empty: all that make sense for the task.
     """
 
     prompts: Annotated[int, Ge(8)] = 512
@@ -42,6 +46,16 @@ class JudgeConfig(Section):
     bootstrap: Annotated[int, Ge(0)] = 200
     seed: Annotated[int, Ge(0)] = 0
     planted: bool = True
+    mechanism: bool = True
+    battery: bool = True
+    probes: list[str] = []
+
+    @pydantic.model_validator(mode="after")
+    def _known_probes(self) -> "JudgeConfig":
+        for name in self.probes:
+            if name not in BATTERY:
+                raise FieldError(("probes",), f"{name!r} is no probe; {nearest(name, list(BATTERY), 'probes')}")
+        return self
 
 
 class RunConfig(Section):

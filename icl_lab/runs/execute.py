@@ -14,10 +14,12 @@ import yaml
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS
 from icl_lab.runs.analysis import Judged, analyse, token_labels, transformer_learners
+from icl_lab.runs.battery import seen_and_predicted
 from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
+from icl_lab.runs.inside import with_attention, with_mechanism
 from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
 from icl_lab.runs.subject import Expectation, Subject
@@ -106,7 +108,13 @@ def judge_subjects(
         def tell(line: str, name: str = name) -> None:
             say(f"{name}: {line}")
 
-        groups[name] = _described(analyse([*judged, untrained], answered, config.bootstrap, progress=tell), subject)
+        members = [*judged, untrained]
+        dataset = analyse(members, answered, config.bootstrap, progress=tell)
+        if config.mechanism:
+            dataset = with_attention(members, earlier, with_mechanism(members, dataset, config.seed, tell))
+        if config.battery:
+            dataset = seen_and_predicted(members, dataset, config.seed, config.bootstrap, config.probes, tell)
+        groups[name] = _described(dataset, subject)
     if config.planted:
         for family in dict.fromkeys(family_of(bank.task) for bank in banks.values()):
             # Of several tasks the one to which most references apply: one with a pool.
@@ -201,26 +209,31 @@ def general_claims(groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
                 gate="order",
             ),
         ]
+    claims.append(_nothing_in_nulls(groups, "verdict", "nulls", "support no hypothesis"))
+    if any("mechanism" in dataset for dataset in groups.values()):
+        claims.append(_nothing_in_nulls(groups, "mechanism", "nulls.inside", "hold the circuits of no hypothesis"))
+    return claims
+
+
+def _nothing_in_nulls(groups: Mapping[str, "xarray.Dataset"], verdict: str, name: str, says: str) -> Claim:
+    """That no verdict of that name supports anything for a member that has learned nothing."""
     nulls = [
         bool(json.loads(text)["supported"])
-        for name, dataset in groups.items()
-        if not is_planted(name)
-        for kind, text in zip(dataset["kind"].values, dataset["verdict"].values, strict=True)
+        for group, dataset in groups.items()
+        if not is_planted(group) and verdict in dataset
+        for kind, text in zip(dataset["kind"].values, dataset[verdict].values, strict=True)
         if kind != "trained"
     ]
-    claims.append(
-        Claim(
-            id="nulls",
-            statement="untrained models and models trained on shuffled labels support no hypothesis",
-            source="this lab's own control",
-            expected=f"0 of {len(nulls)} supported",
-            tolerance=None,
-            measured=f"{sum(nulls)} of {len(nulls)} supported",
-            holds=not any(nulls),
-            gate="order",
-        )
+    return Claim(
+        id=name,
+        statement=f"untrained models and models trained on shuffled labels {says}",
+        source="this lab's own control",
+        expected=f"0 of {len(nulls)} supported",
+        tolerance=None,
+        measured=f"{sum(nulls)} of {len(nulls)} supported",
+        holds=not any(nulls),
+        gate="order",
     )
-    return claims
 
 
 def expected_claims(subjects: Mapping[str, Subject], groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:

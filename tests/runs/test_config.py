@@ -206,6 +206,7 @@ BAD = [
     ("subjects", None, "should be a mapping"),
     ("judge.prompts", 0, "0 should be greater than or equal to 8"),
     ("judge.planted", "yes", "'yes' should be a valid boolean"),
+    ("judge.probes", ["influense"], "probes: 'influense' is no probe; did you mean 'influence'?"),
     ("name", "a/b", "letters, digits and _.- only"),
     ("seed", -1, "-1 should be greater than or equal to 0"),
     ("subject", {}, "unknown key; did you mean 'subjects'?"),

@@ -14,7 +14,14 @@ from icl_lab.runs.results import read_results
 
 CONFIG = {
     "name": "tiny",
-    "judge": {"prompts": 32, "calibration": 32, "snapshots": 3, "bootstrap": 20, "planted": False},
+    "judge": {
+        "prompts": 32,
+        "calibration": 32,
+        "snapshots": 3,
+        "bootstrap": 20,
+        "planted": False,
+        "probes": ["influence", "label_copying"],
+    },
     "subjects": {
         "small": {
             "task": {"kind": "linear_regression", "dimension": 2, "examples": 3, "pool": 4},
@@ -58,6 +65,53 @@ def test_results_hold_every_variable_with_its_dimensions(run):
         assert np.isfinite(data[name].values[0]).any(), name
     assert (data["distance_low"] <= data["distance"] + 1e-9).all()
     assert {"device", "versions", "config", "date"} <= set(attributes)
+
+
+def test_every_member_is_looked_into_and_the_verdict_follows_from_the_stored_evidence(run):
+    data = read_results(run[0])[0]["small"]
+    for text in data["mechanism"].values:
+        found = json.loads(text)
+        assert sorted(found["supported"] + found["refuted"] + found["not_tested"]) == ["H1", "H2", "H3", "H4", "H5"]
+        kernel = [row for row in found["evidence"] if row["hypothesis"] == "H2"]
+        assert {row["kind"] for row in kernel} >= {"internal", "causal"}
+        assert ("H2" in found["refuted"]) == any(row["value"] <= row["threshold"] for row in kernel)
+    told = json.loads(data.attrs["signatures"])
+    stored = {row["signature"] for row in json.loads(data["mechanism"].values[0])["evidence"]}
+    assert stored <= {row["signature"] for row in told}
+
+
+def test_attention_over_time_ends_where_the_attention_of_the_trained_members_is(run):
+    data = read_results(run[0])[0]["small"]
+    assert list(data["snapshot"].values) == [0, 10, 12]
+    over_time = data["attention_over_time"]
+    assert over_time.shape == (3, 4, 3, 1, 1, 7, 7)
+    last = over_time.isel(look=0, snapshot=-1, member=[0, 1]).values
+    np.testing.assert_allclose(last, data["attention"].values[:2], atol=1e-3)
+    assert np.abs(over_time.isel(snapshot=0) - over_time.isel(snapshot=-1)).max() > 1e-3
+    assert np.isnan(over_time.isel(member=2)).all()
+    np.testing.assert_allclose(over_time.isel(member=[0, 1]).sum("token_key"), 1, atol=5e-3)
+    assert list(data["look_labels"].values[0, 0]) == ["x0", "y0", "x1", "y1", "x2", "y2", "x3"]
+    assert data["look_labels"].values[0, 1, 1].startswith("y0 = ")
+
+
+def test_probes_are_asked_of_members_and_of_the_best_reference_of_every_hypothesis(run):
+    data = read_results(run[0])[0]["small"]
+    assert [name.split(": ")[0] for name in data["statistic"].values] == ["influence"] * 4 + ["label_copying"] * 2
+    share = (data["distance"] / data["zero_distance"]).mean("regime")
+    for member in range(3):
+        for hypothesis, name in zip(data["hypothesis"].values, data["probe_reference"].values[member], strict=True):
+            own = share.isel(member=member).where(data["hypothesis_of"] == hypothesis, drop=True)
+            assert name == own.reference.values[own.values.argmin()]
+    difference = data["probe_seen"] - data["probe_predicted"]
+    np.testing.assert_allclose(
+        data["probe_difference"], difference.transpose(*data["probe_difference"].dims), atol=1e-6
+    )
+    assert (data["probe_difference_low"] <= data["probe_difference"] + 1e-9).all()
+    assert ((data["probe_p"] >= 0) & (data["probe_p"] <= 1)).all()
+    # Whatever copies one label answers one of the prompt's labels; the influences of an average sum to one.
+    copying = data["probe_predicted"].sel(hypothesis="H4", statistic="label_copying: distance")
+    nearest = data["probe_reference"].sel(hypothesis="H4").values == "nearest_neighbour"
+    assert (copying.values[nearest] < 1e-6).all()
 
 
 def test_the_last_snapshot_is_judged_like_the_trained_member(run):
@@ -116,6 +170,9 @@ def test_nulls_and_planted_learners_fail_their_claims_when_they_should():
         kind=("member", ["untrained", "trained"])
     )
     assert not {claim.id: claim for claim in general_claims({"a": null})}["nulls"].holds
+    inside = null.assign(verdict=null["verdict"][::-1].variable, mechanism=null["verdict"].variable)
+    found = {claim.id: claim.holds for claim in general_claims({"a": inside})}
+    assert found == {"nulls": True, "nulls.inside": False}
     planted = xarray.Dataset({"right": ("member", [1.0, 0.0, 1.0])}).assign_coords(
         expected=("member", ["H1", "H2", ""])
     )

@@ -1,0 +1,141 @@
+"""What was seen against what each hypothesis predicts: behavioural probes of members and of fitted references.
+
+What a hypothesis predicts of a probe is what its own reference answers to the same prompts: of its references the one
+nearest to the member (smallest D_k/D_0, mean over prompt sets), at the parameters fitted to it. A description of how
+subject and reference differ; the function verdict does not depend on it.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from icl_lab.hypotheses import HYPOTHESES, REFERENCES
+from icl_lab.hypotheses.judge import owner_of
+from icl_lab.hypotheses.mechanism_tests import QUICKLY
+from icl_lab.learners.reference import ReferenceLearner
+from icl_lab.probes.battery import BATTERY, Probe
+from icl_lab.probes.compiled_once import read_all
+from icl_lab.prompts import Prompts
+from icl_lab.runs.analysis import Judged
+from icl_lab.runs.contrasts import contrast
+from icl_lab.streams import stream
+from icl_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import xarray
+
+PROMPTS = 64
+
+
+def seen_and_predicted(
+    members: Sequence[Judged],
+    judged: "xarray.Dataset",
+    seed: int = 0,
+    bootstrap: int = 200,
+    names: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda text: None,
+) -> "xarray.Dataset":
+    """The judged dataset with what probes say of every member and of the references.
+
+    Adds `probe_seen` [member, statistic], `probe_predicted`, `probe_difference` (seen − predicted, mean over prompts)
+    with `_low` and `_high`, `probe_p` and `probe_effect` [member, hypothesis, statistic] (`contrasts.Contrast`, all
+    hypotheses and statistics of a member corrected together), `probe_reference` [member, hypothesis], the name of the
+    reference, and the attribute `probes`, JSON: probe → title, question, statistics.
+
+    Args:
+        members: as they were judged.
+        judged: by `analyse`, with distances and fitted parameters.
+        seed: of the prompts.
+        bootstrap: resamples for 95% intervals (0: none).
+        names: of probes; empty: all that make sense for the task.
+        progress: called with a line per member.
+    """
+    asked: dict[tuple, dict[str, Any]] = {}
+    rows = []
+    chosen = np.full((len(members), len(HYPOTHESES)), "", object)
+    for index, member in enumerate(members):
+        progress(f"asking {member.label}")
+        task = member.bank.task
+        key = _key_of(task)
+        if key not in asked:
+            asked[key] = asked_of(task, stream(seed, "battery"), names or tuple(BATTERY))
+        if not asked[key]:
+            return judged
+        seen = _together(read_all(member.learner, task, asked[key], PROMPTS))
+        predicted = np.full((len(HYPOTHESES), *seen.shape), np.nan)
+        for place, name in enumerate(best_references(judged.isel(member=index))):
+            if name:
+                reference = fitted_reference(member, judged.isel(member=index), name)
+                predicted[place] = _together(read_all(reference, task, asked[key], PROMPTS))
+                chosen[index, place] = name
+        found = contrast(seen, predicted, bootstrap)._asdict()
+        rows.append({"seen": seen.mean(0), "predicted": predicted.mean(1)} | found)
+    dims = ("member", "hypothesis", "statistic")
+    data: dict[str, Any] = {
+        name: (dims if rows[0][name].ndim == 2 else ("member", "statistic"), np.stack([row[name] for row in rows]))
+        for name in rows[0]
+    }
+    data = {f"probe_{'difference_' if name in ('low', 'high') else ''}{name}": value for name, value in data.items()}
+    data["probe_reference"] = (("member", "hypothesis"), chosen)
+    probes = {name: BATTERY[name] for name in next(iter(asked.values()))}
+    told = {n: {"title": p.title, "question": p.question, "statistics": p.statistics} for n, p in probes.items()}
+    labels = [f"{name}: {statistic}" for name, probe in probes.items() for statistic in probe.statistics]
+    return judged.assign(data).assign_coords(statistic=labels).assign_attrs(probes=json.dumps(told))
+
+
+def asked_of(task: Task, key: Array, names: Sequence[str]) -> dict[str, Any]:
+    """Probe → what it asks, of those that make sense for the task; all start from the same prompts.
+
+    Compiled, as a loop over a large pool has to be, but in a hurry: every program runs once per task.
+    """
+    sample_key, vary_key = jax.random.split(key)
+    wanted = [BATTERY[name] for name in names if BATTERY[name].applies(task)]
+    given = _sampled(task, sample_key) if wanted else None
+    return {probe.name: _varied(probe, task, vary_key, given) for probe in wanted}
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def _sampled(task: Task, key: Array) -> Prompts:
+    with jax.default_matmul_precision("highest"):
+        return task.sample(key, PROMPTS)
+
+
+@functools.partial(jax.jit, static_argnames="probe", compiler_options=QUICKLY)
+def _varied(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
+    with jax.default_matmul_precision("highest"):
+        return probe.vary(task, key, given)
+
+
+def best_references(judged: "xarray.Dataset") -> list[str]:
+    """Of every hypothesis the reference nearest to one member, "" where none applies."""
+    share = (judged["distance"] / judged["zero_distance"]).mean("regime", skipna=True).values
+    names, found = [str(name) for name in judged["reference"].values], []
+    for hypothesis in HYPOTHESES:
+        own = [i for i, name in enumerate(names) if owner_of(name) == hypothesis.key and np.isfinite(share[i])]
+        found.append(names[min(own, key=lambda i: share[i])] if own else "")
+    return found
+
+
+def fitted_reference(member: Judged, judged: "xarray.Dataset", name: str) -> ReferenceLearner:
+    """A reference at the parameters that were fitted to the member."""
+    values = judged["fitted"].sel(reference=name).values
+    grid = member.bank.grids[name]
+    parameters = {key: jnp.float32(value) for key, value in zip(grid, values, strict=False)}
+    prepared: Mapping[str, Any] = member.bank.prepared[name]
+    return ReferenceLearner(member.bank.task, {**prepared, **parameters}, REFERENCES[name][1])
+
+
+def _together(read: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Statistics of all probes side by side, [prompt, statistic]."""
+    return np.concatenate([np.asarray(values, float) for values in read.values()], axis=1)
+
+
+def _key_of(task: Task) -> tuple:
+    leaves, structure = jax.tree.flatten(task)
+    return (structure, *(np.asarray(leaf).tobytes() for leaf in leaves))
