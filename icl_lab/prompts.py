@@ -6,6 +6,7 @@ query x_i, and nothing later; position N therefore has N examples in context. Al
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -93,6 +94,16 @@ class Predictions(ABC):
         predictions at neighbouring parameters.
         """
 
+    @abstractmethod
+    def divergence_to_blends(
+        self, parts: "Predictions", unit: Values, weight: Values
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Σ_n weight_n · divergence(self, parts.blend(c))_n as a function of c, [blend, g] → [blend], in nats.
+
+        What does not depend on c is worked out once, so that a blend costs little. Positions of weight 0 may hold
+        anything; the parts must be finite elsewhere.
+        """
+
 
 class _Regression(Predictions):
     """What regressions share: the distance depends on means only."""
@@ -115,6 +126,18 @@ class _Regression(Predictions):
 
     def blend(self, coefficients: Values) -> "Point":
         return Point(jnp.tensordot(coefficients, self.mean, 1))
+
+    def divergence_to_blends(
+        self, parts: Predictions, unit: Values, weight: Values
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """cᵀ R Rᵀ c with the residuals R_gn = (mean − parts.mean_g)_n (weight/2·unit)_n^½, since Σ_g c_g = 1."""
+        if not isinstance(parts, _Regression):
+            raise TypeError(f"parts: {type(parts).__name__} cannot be compared with a regression; give real outcomes")
+        counts = np.asarray(weight) > 0
+        scale = np.sqrt(np.broadcast_to(weight / (2 * np.asarray(unit, float)), counts.shape)[counts])
+        residual = (np.asarray(self.mean)[counts] - np.asarray(parts.mean)[:, counts]) * scale
+        gram = residual @ residual.T
+        return lambda coefficients: np.einsum("tg,gh,th->t", coefficients, gram, coefficients)
 
 
 @pytree_dataclass
@@ -218,6 +241,29 @@ class Categorical(Predictions):
 
     def blend(self, coefficients: Values) -> "Categorical":
         return Categorical(jax.nn.log_softmax(jnp.tensordot(coefficients, self.log_probs, 1), axis=-1))
+
+    def divergence_to_blends(
+        self, parts: Predictions, unit: Values, weight: Values
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Σ p log p − Σ_g c_g Σ p·log p_g + Σ_n log Z_n(c), with log Z the normaliser of the blend."""
+        if not isinstance(parts, Categorical):
+            raise TypeError(f"parts: {type(parts).__name__} cannot be compared with Categorical; give log_probs")
+        counts = np.asarray(weight) > 0
+        share = np.asarray(weight)[counts]
+        own = np.asarray(self.log_probs, float)[counts]
+        p = np.exp(own) * share[:, None]
+        constant = np.where(p > 0, p * own, 0.0).sum()
+        # Outcomes first: reductions over a short last axis are slow.
+        logs = np.ascontiguousarray(np.moveaxis(np.asarray(parts.log_probs)[:, counts], -1, 0))
+        linear = np.einsum("nk,kgn->g", p, logs)
+
+        def divergence(coefficients: np.ndarray) -> np.ndarray:
+            blended = coefficients.astype(logs.dtype) @ logs  # [outcome, blend, n]
+            top = blended.max(0)
+            normaliser = top + np.log(np.exp(blended - top).sum(0))
+            return constant - coefficients @ linear + normaliser @ share
+
+        return divergence
 
     @classmethod
     def mix(cls, weight: Array, parts: "Categorical") -> "Categorical":

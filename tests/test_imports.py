@@ -15,7 +15,8 @@ BELOW: dict[str, set[str]] = {
     "outcomes": {"prompts"},
     "statistics": set(),
     "streams": set(),
-    "tasks": {"pytrees", "prompts", "outcomes", "streams"},
+    "compiling": set(),
+    "tasks": {"pytrees", "prompts", "outcomes", "streams", "compiling"},
     "formats": {"prompts", "outcomes"},
     "models": {"prompts"},
 }
@@ -34,6 +35,7 @@ PURE = (
     "outcomes",
     "statistics",
     "streams",
+    "compiling",
     "tasks",
     "formats",
     "models",

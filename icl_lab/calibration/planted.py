@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.bank import Bank, reference_answers
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.prompts import Categorical, Point, Predictions, Prompts
 
@@ -37,15 +37,12 @@ def learner_at(bank: Bank, name: str, parameters: dict[str, float]) -> Reference
     return ReferenceLearner(bank.task, {**bank.prepared[name], **given}, REFERENCES[name][1])
 
 
-@jax.jit
-def _answers(learner: ReferenceLearner, prompts: Prompts) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
-
-
 def answers_at(bank: Bank, name: str, parameters: dict[str, float], prompts: Prompts | None = None) -> Predictions:
-    """A reference's answers at these parameters, computed anew (not interpolated), on the bank's prompts or others."""
-    found = _answers(learner_at(bank, name, parameters), bank.prompts if prompts is None else prompts)
+    """A reference's answers at these parameters, computed anew (not interpolated), on the bank's prompts or others.
+
+    As many prompts as the bank has are answered by the program that answered the bank's own.
+    """
+    found = reference_answers(learner_at(bank, name, parameters), bank.prompts if prompts is None else prompts)
     return jax.tree.map(np.asarray, found)
 
 

@@ -7,6 +7,7 @@ interpolation between their neighbours, then frozen for every regime.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.compiling import QUICKLY
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.interpolation import Block
-from icl_lab.learners.reference import Reference, Scales, has_pool
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.learners.reference import LAPSE, Reference, ReferenceLearner, Scales, has_pool
+from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.streams import stream
 from icl_lab.tasks import Task
 
@@ -121,30 +123,31 @@ class Bank:
         rows = self.slices[CALIBRATION] if rows is None else rows
         part = dataclasses.replace(self, prompts=jax.tree.map(lambda a: a[rows], self.prompts), unit=self.unit[rows])
         target = self.rows(subject, rows)
-
-        def mean_distance(candidates: Predictions) -> np.ndarray:
-            value = part.distances(target, candidates).mean(-1)
-            return np.where(np.isfinite(value), value, np.inf)
-
+        scored = np.asarray(part.prompts.scored)
+        weight = scored / scored.sum(-1, keepdims=True) / len(scored)
         calibration = self.rows(predictions, rows, len(grid))
-        coarse = mean_distance(calibration)
-
-        def search(block: Block, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
-            """The least distance on an even mesh of trial values, and where it is."""
-            trial = np.stack(np.meshgrid(*np.linspace(low, high, TRIALS).T, indexing="ij"), -1).reshape(-1, len(grid))
-            distance = mean_distance(block.blend(calibration, trial))
-            return float(distance.min()), trial[np.argmin(distance)]
-
+        coarse = part.distances(target, calibration).mean(-1)
+        coarse = np.where(np.isfinite(coarse), coarse, np.inf)
         # Two parameters can make a curved valley that no line of the grid follows: start from its lowest few points.
         lowest = np.argsort(coarse, axis=None)[: STARTS if len(grid) > 1 else 1]
         starts = np.stack(np.unravel_index(lowest, coarse.shape), -1)
-        blocks = [Block.around(grid, self.degrees[name], start, predictions) for start in starts]
-        found = [search(block, block.low, block.high) for block in blocks]
+        around = (Block.around(grid, self.degrees[name], start, predictions) for start in starts)
+        blocks = list({tuple(part.start for part in block.window): block for block in around}.values())
+        measures = [target.divergence_to_blends(block.parts(calibration), part.unit, weight) for block in blocks]
+
+        def search(which: int, low: np.ndarray, high: np.ndarray) -> tuple[float, np.ndarray]:
+            """The least distance on an even mesh of trial values of a block, and where it is."""
+            trial = np.stack(np.meshgrid(*np.linspace(low, high, TRIALS).T, indexing="ij"), -1).reshape(-1, len(grid))
+            distance = measures[which](blocks[which].coefficients(trial))
+            distance = np.where(np.isfinite(distance), distance, np.inf)
+            return float(distance.min()), trial[np.argmin(distance)]
+
+        found = [search(which, block.low, block.high) for which, block in enumerate(blocks)]
         first = int(np.argmin([distance for distance, _ in found]))
         block, chosen = blocks[first], found[first][1]
         step = (block.high - block.low) / (TRIALS - 1)
         for _ in range(LEVELS - 1):
-            _, chosen = search(block, np.maximum(chosen - step, block.low), np.minimum(chosen + step, block.high))
+            _, chosen = search(first, np.maximum(chosen - step, block.low), np.minimum(chosen + step, block.high))
             step = 2 * step / (TRIALS - 1)
         fitted = self.rows(block.blend(predictions, chosen[None]), 0)
         parameters = block.parameters(chosen)
@@ -164,30 +167,49 @@ class Bank:
         return self.fit_all(known, half)
 
 
-@functools.partial(jax.jit, static_argnames="reference")
-def _predict_grid(
-    reference: Reference, task: Task, prompts: Prompts, points: dict[str, Array], prepared: dict[str, Any]
-) -> Predictions:
-    """Predictions at every grid point, mapped one after the other: memory of one point at a time."""
+def reference_answers(learner: ReferenceLearner, prompts: Prompts) -> Predictions:
+    """A reference's answers at fixed parameters. One program for all parameters, also those of grids."""
+    parameters = {key: jnp.asarray(value, jnp.float32) for key, value in learner.parameters.items()}
+    lapse = parameters.pop(LAPSE, None)
+    found = _reference_answers(learner.reference, learner.task, prompts, parameters)
+    return found.lapsed(lapse) if lapse is not None and isinstance(found, Categorical) else found
+
+
+@functools.partial(jax.jit, static_argnames="reference", compiler_options=QUICKLY)
+def _reference_answers(reference: Reference, task: Task, prompts: Prompts, parameters: dict[str, Any]) -> Predictions:
     with jax.default_matmul_precision("highest"):
-        if not points:
-            return reference(task, prompts, **prepared).answer()
-        return jax.lax.map(lambda point: reference(task, prompts, **prepared, **point).answer(), points)
+        return reference(task, prompts, **parameters).answer()
 
 
-@functools.partial(jax.jit, static_argnames="count")
+def _on_grid(
+    reference: Reference, task: Task, prompts: Prompts, grid: Mapping[str, np.ndarray], prepared: Mapping[str, Any]
+) -> Predictions:
+    """Predictions as numpy arrays, with a leading axis for every parameter of the grid."""
+    # Lapses change finished answers, which are therefore worked out once and not for every rate.
+    own = {key: values for key, values in grid.items() if key != LAPSE}
+    points = []
+    for values in itertools.product(*own.values()):
+        learner = ReferenceLearner(task, {**prepared, **dict(zip(own, values, strict=True))}, reference)
+        point = reference_answers(learner, prompts)
+        points += [point.lapsed(jnp.float32(rate)) for rate in grid[LAPSE]] if LAPSE in grid else [point]
+    shape = tuple(len(values) for values in grid.values())
+    stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *points)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), stacked)
+
+
+@functools.partial(jax.jit, static_argnames="count", compiler_options=QUICKLY)
 def _sample(task: Task, key: Array, count: int, shifted: Array) -> Prompts:
     return task.sample(key, count, shifted)
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def _exact(task: Task, prompts: Prompts) -> Predictions | None:
     with jax.default_matmul_precision("highest"):
         found = task.posterior_predictive(prompts)
         return None if found is None else found.answer()
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def _unit(task: Task, prompts: Prompts) -> Array:
     with jax.default_matmul_precision("highest"):
         return task.unit(prompts)
@@ -237,27 +259,21 @@ def build_bank(
     table = REFERENCES if references is None else references
     batch, slices = draw_prompts(task, seed, prompts, calibration)
     scales = Scales.of(task)
-    grids: dict[str, Mapping[str, np.ndarray]] = {}
-    predictions: dict[str, Predictions] = {}
-    prepared: dict[str, Mapping[str, Any]] = {}
-    taught: dict[Callable[[Task], Any], Mapping[str, Mapping[str, Any]]] = {}
-    for name, (_, reference) in table.items():
-        if not reference.applies(task):
-            continue
+    applying = {name: reference for name, (_, reference) in table.items() if reference.applies(task)}
+    grids = {name: reference.free(scales) for name, reference in applying.items()}
+    lessons = dict.fromkeys(reference.prepare for reference in applying.values() if reference.prepare is not None)
+
+    def answered(name: str) -> Predictions:
         progress(name)
-        grid = reference.free(scales)
-        mesh = np.meshgrid(*grid.values(), indexing="ij") if grid else []
-        points = {key: jnp.asarray(axis.reshape(-1), jnp.float32) for key, axis in zip(grid, mesh, strict=True)}
-        if reference.prepare is not None and reference.prepare not in taught:
-            taught[reference.prepare] = reference.prepare(task)
-        prepared[name] = taught[reference.prepare][name] if reference.prepare is not None else {}
-        flat = _predict_grid(reference, task, batch, points, prepared[name])
-        shape = tuple(len(values) for values in grid.values())
-        predictions[name] = jax.tree.map(
-            lambda leaf, s=shape: np.asarray(leaf).reshape(s + leaf.shape[bool(s) :]), flat
-        )
-        grids[name] = grid
+        return _on_grid(applying[name], task, batch, grids[name], prepared[name])
+
+    taught = {prepare: prepare(task) for prepare in lessons}
+    prepared = {
+        name: {} if reference.prepare is None else taught[reference.prepare][name]
+        for name, reference in applying.items()
+    }
+    predictions = {name: answered(name) for name in applying}
     unit = np.asarray(_unit(task, batch))
-    degrees = {name: table[name][1].polynomial(task) for name in grids}
+    degrees = {name: reference.polynomial(task) for name, reference in applying.items()}
     exact = jax.tree.map(np.asarray, _exact(task, batch))
     return Bank(task, jax.tree.map(np.asarray, batch), slices, unit, grids, predictions, prepared, degrees, exact)

@@ -67,13 +67,20 @@ class Block:
 
     def blend(self, predictions: Predictions, points: Float[np.ndarray, "point parameter"]) -> Predictions:
         """Predictions at points of the block, from those on the whole grid; a leading axis of points."""
+        return jax.tree.map(np.asarray, self.parts(predictions).blend(self.coefficients(points).astype(np.float32)))
+
+    def parts(self, predictions: Predictions) -> Predictions:
+        """Of predictions on the whole grid those of the block, along one leading axis."""
         lead = len(self.nodes)
-        flat = jax.tree.map(lambda leaf: leaf[self.window].reshape(-1, *leaf.shape[lead:]), predictions)
+        return jax.tree.map(lambda leaf: leaf[self.window].reshape(-1, *leaf.shape[lead:]), predictions)
+
+    def coefficients(self, points: Float[np.ndarray, "point parameter"]) -> Float[np.ndarray, "point part"]:
+        """Of every part, at points of the block."""
         product = np.ones((len(points), 1))
         for parameter, nodes in enumerate(self.nodes):
             along = lagrange(nodes, points[:, parameter])
             product = (product[:, :, None] * along[:, None, :]).reshape(len(points), -1)
-        return jax.tree.map(np.asarray, flat.blend(product.astype(np.float32)))
+        return product
 
     def parameters(self, point: Float[np.ndarray, " parameter"]) -> dict[str, float]:
         """The parameters at a point."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from icl_lab.compiling import QUICKLY
 from icl_lab.learners.gradient import unrolled_descent
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.streams import stream
@@ -35,7 +36,7 @@ def train_meta_sgd(task: Task, steps: int, causal: bool = False, **settings: int
     return train_meta_sgd_forms(task, ((steps, causal),), **settings)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("forms", "updates", "batch"))
+@functools.partial(jax.jit, static_argnames=("forms", "updates", "batch"), compiler_options=QUICKLY)
 def train_meta_sgd_forms(
     task: Task,
     forms: tuple[tuple[int, bool], ...],
@@ -126,7 +127,7 @@ def delta_rule(
     return outcomes.from_mean(jnp.moveaxis(jax.lax.scan(turn, start, by_position)[1], 0, 1))
 
 
-@functools.partial(jax.jit, static_argnames=("updates", "batch"))
+@functools.partial(jax.jit, static_argnames=("updates", "batch"), compiler_options=QUICKLY)
 def train_delta_rule(task: Task, updates: int = 300, batch: int = 128, seed: int | Array = 0) -> MetaParameters:
     """Learn W_0, a and b by Adam on the task's loss over all positions, from W_0 neutral, a = 1, b = E|φ|²."""
     covariance = task.feature_covariance()

@@ -96,6 +96,9 @@ def is_stream(task: Task) -> bool:
     return task.is_stream
 
 
+LAPSE = "lapse"  # the free parameter of references whose answers are mixed with uniform guesses
+
+
 @dataclasses.dataclass(frozen=True)
 class Reference:
     """A family of learners indexed by free parameters.
@@ -142,7 +145,7 @@ class Reference:
 
     def free(self, scales: Scales) -> Grid:
         """The grid of all free parameters, the lapse rate last."""
-        lapse = {"lapse": geometric(1e-3, 0.4, 6)} if self.lapses and scales.classes else {}
+        lapse = {LAPSE: geometric(1e-3, 0.4, 6)} if self.lapses and scales.classes else {}
         return {**self.grid(scales), **lapse}
 
     def polynomial(self, task: Task) -> dict[str, int]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.bank import Bank, Fit, reference_answers
 from icl_lab.hypotheses.judge import (
     Comparison,
     Verdict,
@@ -66,7 +66,8 @@ def _answers(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> Pre
 def answers(learner: Callable[[Prompts], Predictions], bank: Bank) -> Predictions:
     """The learner's answers on all prompts of the bank, as numpy arrays."""
     prompts = bank.prompts.replace(scored=np.ones_like(bank.prompts.y, bool))
-    return jax.tree.map(np.asarray, _answers(learner, prompts))
+    ask = reference_answers if isinstance(learner, ReferenceLearner) else _answers  # references are compiled already
+    return jax.tree.map(np.asarray, ask(learner, prompts))
 
 
 def analyse(
@@ -82,22 +83,29 @@ def analyse(
         members: with banks of the same size.
         answered: positions that count, [position] bool.
         bootstrap: resamples for 95% intervals over prompts (0: none).
-        probes: measure influence, linearity, sensitivity and attention too.
+        probes: measure influence, linearity, sensitivity and attention too, and which references mimic the nearest.
         progress: called with a line per member.
     """
     import xarray
 
     rows, verdicts, comparisons = [], [], []
+    task_fits: dict[int, dict[str, Fit]] = {}
     regimes = max((member.bank.regimes for member in members), key=len)
     references = tuple(name for name in REFERENCES if any(name in member.bank.references for member in members))
     for member in members:
         progress(f"judging {member.label}")
         bank = member.bank.score(answered)
+        if id(member.bank) not in task_fits:
+            task_fits[id(member.bank)] = bank.fit_to_task()
         subject = answers(member.learner, bank)
-        verdict, comparison = judge_learner(bank, subject)
+        if probes:
+            verdict, comparison = judge_learner(bank, subject)
+        else:
+            comparison = compare(bank, subject)
+            verdict = judge(comparison)
         row = _distances(comparison, regimes, references, bootstrap)
         row |= _losses(bank, subject, comparison, regimes, references, bootstrap)
-        row |= _task_fitted(bank, subject, comparison, regimes, references)
+        row |= _task_fitted(bank, subject, task_fits[id(member.bank)], regimes, references)
         rows.append(row)
         verdicts.append(verdict)
         comparisons.append(comparison)
@@ -212,12 +220,11 @@ def _losses(
 
 
 def _task_fitted(
-    bank: Bank, subject: Predictions, comparison: Comparison, regimes: Sequence[str], references: Sequence[str]
+    bank: Bank, subject: Predictions, fits: Mapping[str, Fit], regimes: Sequence[str], references: Sequence[str]
 ) -> Row:
     """The same distances with parameters fitted to the task instead of the subject."""
-    fits = bank.fit_to_task()
-    against = compare(bank, subject, fits)
-    placed = _place(against.distance, (comparison.regimes, comparison.references), (regimes, references))
+    against = compare(bank, subject, dict(fits))
+    placed = _place(against.distance, (against.regimes, against.references), (regimes, references))
     return {
         "distance_task": (("regime", "reference"), placed),
         "task_fitted": (("reference", "parameter"), _parameters(fits, references)),

@@ -22,7 +22,7 @@ from icl_lab.pytrees import pytree_dataclass
 from icl_lab.tasks.base import Pool, Task
 from icl_lab.tasks.sequential import sum_before
 
-CHUNK = 64
+CHUNK = 16
 
 
 @pytree_dataclass
