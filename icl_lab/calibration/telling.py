@@ -40,9 +40,9 @@ class Telling:
 
 def pairs(bank: Bank) -> list[tuple[str, str]]:
     """Pairs that something is expected of, as far as the task has them; those that algebra calls equal at the end."""
-    unequal = [(each.first, each.second) for each in EXPECTATIONS]
-    equal = [tuple(sorted(pair, key=bank.references.index)) for pair in EQUIVALENT if pair <= {*bank.references}]
-    found = dict.fromkeys([*unequal, *equal])
+    place = bank.references.index
+    equal = [sorted(pair, key=place) for pair in EQUIVALENT if pair <= {*bank.references}]
+    found = dict.fromkeys([*((each.first, each.second) for each in EXPECTATIONS), *((a, b) for a, b in equal)])
     return [pair for pair in found if {*pair} <= {*bank.references}]
 
 
@@ -50,7 +50,7 @@ def tellings(bank: Bank, fits: Mapping[str, Fit], readings: Readings) -> list[Te
     """Every pair of the task.
 
     Some pairs are equal on some families only: a match kernel is the posterior of chains, and of nothing else. Where
-    the two answer alike, nothing may tell them; where not, the pair is like any other, and left out if theory is silent.
+    the two answer alike, nothing may tell them; where not, the pair is like any other, left out if theory is silent.
 
     Args:
         bank: of the task.

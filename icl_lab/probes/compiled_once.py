@@ -1,7 +1,7 @@
-"""The whole battery with two compiled programs: one that samples prompts, and the learner itself.
+"""The whole battery with the learner compiled once.
 
-A probe compiled with the learner inside takes seconds for every pair of the two, and then runs for milliseconds; the
-prompts that it varies take as long. Here both run operation by operation, and operations are the same for all learners.
+A probe compiled with the learner inside takes seconds for every pair of the two, and then runs for milliseconds. Here
+it runs operation by operation around the compiled learner, and operations are the same for all learners.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,24 @@ import numpy as np
 from jaxtyping import Array
 
 from icl_lab.probes.answers import Learner, sample
-from icl_lab.probes.battery import BATTERY
+from icl_lab.probes.battery import BATTERY, ask
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
 
 def ask_all(task: Task, keys: Mapping[str, Array], prompts: int) -> dict[str, Any]:
-    """Probe → what it asks, as `battery.ask`: of all probes that apply and have a key."""
+    """Probe → what it asks, as `battery.ask`: of all probes that apply and have a key.
+
+    Prompts of pairs are varied operation by operation too. Those of streams are drawn in a loop over positions, every
+    turn of which would be operations of its own: for them the probe is compiled.
+    """
     found = {}
     for name, key in keys.items():
-        if BATTERY[name].applies(task):
+        if not BATTERY[name].applies(task):
+            continue
+        if task.is_stream:
+            found[name] = ask(BATTERY[name], task, key, prompts)
+        else:
             sample_key, vary_key = jax.random.split(key)
             given = sample(task, sample_key, prompts)
             with jax.disable_jit(), jax.default_matmul_precision("highest"):
