@@ -13,6 +13,8 @@ from icl_lab.hypotheses.bank import Bank
 from icl_lab.hypotheses.judge import compare, judge
 from icl_lab.statistics import wilson_interval
 
+LARGEST = 1e9
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:
@@ -78,7 +80,7 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
     function = answers if subject.function is None else subject.function()
     truth = truth_of(bank, function, subject.reference)
     measured = () if subject.function is None else apart(bank, answers, function)
-    distance, limit = (tuple(map(float, values)) for values in measured or ((), ()))
+    distance, limit = (tuple(finite(value) for value in values) for values in measured or ((), ()))
     found = []
     for noise in subject.noises:
         disturbed = subject.disturbed(answers, noise)
@@ -98,7 +100,7 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
                     status=verdict.status,
                     named=named(verdict),
                     nearest=verdict.nearest,
-                    remainder=verdict.remainder,
+                    remainder=finite(verdict.remainder),
                     **scored(verdict, truth),
                     false_without=judged_without(comparison, truth).status == "supported",
                     distance=distance,
@@ -106,6 +108,11 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
                 )
             )
     return found
+
+
+def finite(nats: float) -> float:
+    """A distance that can be stored: LARGEST for that of answers which are not finite."""
+    return float(min(nats, LARGEST)) if nats == nats else LARGEST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +136,8 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """95% score interval."""
-        return wilson_interval(self.count, self.total)
+        low, high = wilson_interval(self.count, self.total)
+        return max(low, 0.0), min(high, 1.0)  # rounding may leave them a hair outside
 
     def __str__(self) -> str:
         low, high = self.interval

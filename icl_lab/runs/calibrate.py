@@ -83,10 +83,10 @@ def calibrate(config: CalibrationConfig, output: Path | str, say: Say = lambda l
             found = _family(family, bank, config, directory.path, say)
             groups[family], more = dataset_of(found, bank.regimes), family_claims(family, found)
             claims += more
-            if family == LOOP_FAMILY and config.distilled:
-                found = _loops(bank, config, directory.path, say)
-                groups[LOOPS] = dataset_of(found, bank.regimes)
-                claims += loop_claims(found)
+        if LOOP_FAMILY in config.families and config.distilled:
+            found, regimes = _loops(config, directory.path, say)
+            groups[LOOPS] = dataset_of(found, regimes)
+            claims += loop_claims(found)
         if config.mechanisms:
             judged = _mechanisms(config, directory.path / "records" / f"{MECHANISMS}.jsonl")
             groups[MECHANISMS] = mechanism_dataset(judged)
@@ -108,16 +108,20 @@ def _family(family: str, bank: Bank, config: CalibrationConfig, folder: Path, sa
     return done + _judged(f"{family}, students", folder / "records" / f"{family}_students.jsonl", trained)
 
 
-def _loops(bank: Bank, config: CalibrationConfig, folder: Path, say: Say) -> list[Record]:
-    """Records of delta-rule networks, on regression with weights of every mean that they are trained with."""
+def _loops(config: CalibrationConfig, folder: Path, say: Say) -> tuple[list[Record], tuple[str, ...]]:
+    """Records of delta-rule networks, and the regimes they were judged in.
+
+    Trained and judged on the population, with weights of either mean: learned optimisers among the references start
+    from what is best there, as these networks do. On a pool the best step differs from direction to direction.
+    """
     banks = {}
     for mean in dict.fromkeys(loop.mean for loop in INNER_LOOPS):
-        task = bank.task.replace(weight_mean=mean)
-        same = task.weight_mean == bank.task.weight_mean  # pyrefly: ignore[missing-attribute]
-        other = bank if same else build_bank(task, config.seed, config.prompts, config.prompts)
-        banks[mean] = answered(other, FORMAT)
+        task = FAMILIES[LOOP_FAMILY](config.seed).replace(weight_mean=mean).fresh()
+        say(f"{LOOPS}: computing every reference's answers, weights of mean {mean:g}")
+        banks[mean] = answered(build_bank(task, config.seed, config.prompts, config.prompts), FORMAT)
     trained = inner_loops(banks, config.distilled, config.seed, folder / "networks" / LOOPS, say)
-    return _judged("inner loops", folder / "records" / f"{LOOPS}.jsonl", trained)
+    regimes = next(iter(banks.values())).regimes
+    return _judged("inner loops", folder / "records" / f"{LOOPS}.jsonl", trained), regimes
 
 
 def _judged(

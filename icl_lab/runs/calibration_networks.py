@@ -5,33 +5,35 @@ networks/NAME/step-N.safetensors   the parameters of one network after its last 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
 from icl_lab.calibration.distilled import answered, known_student, student_network, teachers
-from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, InnerLoop, known_loop, network
+from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, known_loop, network
 from icl_lab.calibration.planted import learner_at
 from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.hypotheses.bank import Bank
-from icl_lab.models import Params
+from icl_lab.models import Model, Params
 from icl_lab.runs.snapshots import Snapshots
 from icl_lab.training import Member, TrainingSettings, init_state, stack, train_chunk
 from icl_lab.training.distil import distil_from_panel
 
 Say = Callable[[str], None]
 Key = TypeVar("Key")
-# By the kind of a student's attention.
-STUDENT = {
-    "softmax": TrainingSettings(
-        steps=3000, batch=96, learning_rate=3e-3, schedule="cosine", warmup=200, clip=1.0, chunk=500
-    ),
-    "linear": TrainingSettings(
-        steps=1500, batch=256, learning_rate=5e-3, schedule="cosine", warmup=100, clip=1.0, chunk=500
-    ),
-}
-LOOP = TrainingSettings(steps=1500, batch=128, learning_rate=1e-2, schedule="cosine", chunk=500)
+TOKENS = 2400  # about as many in a batch of softmax students, whatever the length of prompts
+PROMPTS = 24  # a batch is a multiple of so many: three regimes, in pieces that fit the cache
+SCHEDULE: Any = {"schedule": "cosine", "clip": 1.0, "chunk": 500}
+LOOP = TrainingSettings(steps=1500, batch=512, learning_rate=3e-2, warmup=50, **SCHEDULE)
 Judgeable = list[tuple[Bank, KnownSubject]]
+
+
+def student_training(model: Model) -> TrainingSettings:
+    """How students of that kind are trained: an amount that a core does in about half a minute for each."""
+    if model.config.attention == "linear":
+        return TrainingSettings(steps=1000, batch=256, learning_rate=5e-3, warmup=100, **SCHEDULE)
+    batch = PROMPTS * max(1, round(TOKENS / (PROMPTS * model.config.tokens)))
+    return TrainingSettings(steps=3000, batch=batch, learning_rate=3e-3, warmup=200, **SCHEDULE)
 
 
 def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judgeable:
@@ -53,7 +55,7 @@ def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judge
     found = []
     for model, format in dict.fromkeys(networks):
         own = [index for index, kind in enumerate(networks) if kind == (model, format)]
-        settings = STUDENT[model.config.attention]
+        settings = student_training(model)
         plan = {
             f"{taught[index].reference} student {draw}": (place, seed + draw)
             for place, index in enumerate(own)
@@ -77,21 +79,20 @@ def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, s
         count, seed, folder, say: as of `students`.
     """
     found = []
-    for online in (False, True):
-        kinds = [loop for loop in INNER_LOOPS if loop.online == online]
-        plan = {f"{loop.name} {draw}": (loop, seed + draw) for loop in kinds for draw in range(count)}
-        model = network(kinds[0], next(iter(banks.values())).task)
+    for loop in INNER_LOOPS:
+        bank = banks[loop.mean]
+        model, task = network(loop, bank.task), bank.task
 
-        def train(group: Sequence[tuple[InnerLoop, int]], model=model) -> Params:
-            members = [Member(number, banks[loop.mean].task.fresh(), LOOP.learning_rate) for loop, number in group]
-            state = init_state(model, FORMAT, LOOP, stack(members))
+        def train(seeds: Sequence[int], model=model, task=task) -> Params:
+            members = stack([Member(number, task, LOOP.learning_rate) for number in seeds])
+            state = init_state(model, FORMAT, LOOP, members)
             for done in range(0, LOOP.steps, LOOP.chunk):
-                state, _ = train_chunk(model, FORMAT, LOOP, stack(members), state, min(LOOP.chunk, LOOP.steps - done))
+                state, _ = train_chunk(model, FORMAT, LOOP, members, state, min(LOOP.chunk, LOOP.steps - done))
             return state.params
 
+        plan = {f"{loop.name} {draw}": seed + draw for draw in range(count)}
         for name, params in _trained(plan, train, LOOP.steps, folder, say).items():
-            bank = banks[plan[name][0].mean]
-            found.append((bank, known_loop(bank, plan[name][0], params, name)))
+            found.append((bank, known_loop(bank, loop, params, name)))
     return found
 
 
