@@ -72,8 +72,8 @@ def seen_and_predicted(subject: Subject) -> Probed | None:
         return None
     shape = arrays["predicted"].shape
     known = {name: np.full(shape, np.nan) if values is None else values for name, values in arrays.items()}
-    names = ([str(value) for value in subject.data[name].values] for name in ("hypothesis", "statistic"))
-    return Probed(subject, *names, seen, known)
+    hypotheses, statistics = ([str(value) for value in subject.data[name].values] for name in DIMS[1:])
+    return Probed(subject, hypotheses, statistics, seen, known)
 
 
 def probe_rows(found: Probed, condition: Condition, hypothesis: str) -> Iterator[ProbeRow]:

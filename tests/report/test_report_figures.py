@@ -200,4 +200,4 @@ def test_effects_are_those_stored_and_the_takeaway_names_the_nearest(drawn: dict
         found = np.array([float(text.get_text()) for text in axes.texts]).reshape(expected.shape)
         np.testing.assert_allclose(found, expected, atol=0.006)
     assert "nearest to H5 implicit gradient descent (pool of 16 tasks)" in drawing.takeaway
-    assert "H4 by 0.99" in drawing.takeaway
+    assert "against 0.99 for H4" in drawing.takeaway

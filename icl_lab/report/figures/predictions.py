@@ -98,7 +98,8 @@ def _takeaway(subject: Subject, found: Probed, effects: dict[Condition, np.ndarr
         names = listing([f"{found.hypotheses[i]} {HYPOTHESES[found.hypotheses[i]]}" for i in best])
         where = f" ({condition.label})" if condition.label else ""
         last = known[-1]
-        parts.append(f"{names}{where}, off by {size[known[0]]:.2f}; {found.hypotheses[last]} by {size[last]:.2f}")
+        away = f"typically {size[known[0]]:.2f} off, against {size[last]:.2f} for {found.hypotheses[last]}"
+        parts.append(f"{names}{where}, {away}")
     if not parts:
         return f"{subject.title}: what probes saw against what references answer."
-    return f"{subject.title}: in the typical probe nearest to {'; nearest to '.join(parts)}."
+    return f"{subject.title}: probes come out nearest to {'; nearest to '.join(parts)}."
