@@ -43,9 +43,9 @@ def test_every_hypothesis_has_a_teacher_at_its_best_on_the_task(bank):
         "gd_1",
     ]
     half = slice(0, bank.slices["calibration"].stop // 2)
-    outcomes, rate = bank.prompts.y[half], taught[-1].parameters["rate"]
+    outcomes, rate = Point(np.asarray(bank.prompts.y)), taught[-1].parameters["rate"]
     errors = [
-        np.square(np.asarray(answers_at(bank, "gd_1", {"rate": factor * rate}).mean)[half] - outcomes).mean()
+        bank.distances(outcomes, answers_at(bank, "gd_1", {"rate": factor * rate}))[half].mean()
         for factor in (0.8, 1.0, 1.25)
     ]
     assert errors[1] < min(errors[0], errors[2])

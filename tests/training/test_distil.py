@@ -74,11 +74,11 @@ def test_of_a_panel_the_chosen_teacher_teaches_and_all_share_a_program() -> None
         found = answer(Panel(teachers, chosen), PROMPTS)
         np.testing.assert_allclose(found.mean, teachers[chosen](PROMPTS).mean, rtol=1e-6)
     assert answer._cache_size() == 1
-    short = dataclasses.replace(SETTINGS, steps=2, chunk=2)
+    short = dataclasses.replace(SETTINGS, steps=60, chunk=60)
     panel = distil_from_panel(TASK, teachers, [(1, 0), (0, 0)], HEAD, Paired(), short)
     alone = distil(TASK, GD, {"rate": 0.8}, HEAD, Paired(), short)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[0], rtol=1e-4, atol=1e-6), panel, alone)
-    assert np.abs(jax.tree.leaves(panel)[0][0] - jax.tree.leaves(panel)[0][1]).max() > 1e-4
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[0], rtol=1e-3, atol=1e-3), panel, alone)
+    assert np.abs(jax.tree.leaves(panel)[0][0] - jax.tree.leaves(panel)[0][1]).max() > 1e-2
 
 
 def test_the_distance_is_the_judges_of_the_scored_positions() -> None:
