@@ -121,6 +121,10 @@ def _dispatch(arguments: list[str]) -> int:
     given, rest = _parser().parse_known_args(arguments)
     if rest and given.command != "run":
         raise InputError(f"{rest[0]}: not an option of icl-lab {given.command}; see icl-lab {given.command} --help")
+    if given.command not in ("list", "new-task") and not getattr(given, "help", False):
+        from icl_lab.runs.environment import prepare_jax
+
+        prepare_jax()
     match given.command:
         case "run":
             return _run(given.config, given.output, [*rest, *(["--help"] if given.help else [])])
@@ -155,9 +159,6 @@ def _run(config: Path | None, output: Path, options: list[str]) -> int:
     from icl_lab.runs.config import load_config
 
     resolved = load_config(config, options)
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     from icl_lab.runs.claims import failed, read_claims
     from icl_lab.runs.execute import execute
 
@@ -199,9 +200,6 @@ def _show_report(path: Path, draw: bool) -> None:
 def _verify(dimension: int, examples: int, noise_variance: float) -> int:
     if not 0 <= noise_variance < float("inf"):
         raise InputError(f"--noise-variance: {noise_variance} should be at least 0 and finite")
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     from icl_lab import verify
     from icl_lab.runs.claims import failed, line
 
@@ -220,9 +218,6 @@ def _judge(given: argparse.Namespace) -> int:
         raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
     if given.config and given.task:
         raise InputError(f"--task: {given.task!r} and --config exclude one another; give one of them")
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     if given.config:
         config = load_config(given.config)
         name = given.subject or next(iter(config.subjects))
@@ -253,9 +248,6 @@ def _power(given: argparse.Namespace) -> int:
     if given.prompts < 8:
         raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
     config = load_config(given.config)
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     from rich.console import Console
 
     from icl_lab.report.power import build
@@ -284,9 +276,6 @@ def _calibrate(given: argparse.Namespace) -> int:
     for name in given.task or ():
         if name not in FAMILIES:
             raise InputError(f"--task: {name!r} is no family that is calibrated; {nearest(name, list(FAMILIES))}")
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     from rich.console import Console
 
     from icl_lab.report.calibration import build
@@ -310,9 +299,6 @@ def _calibrate(given: argparse.Namespace) -> int:
 
 
 def _bench() -> int:
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     from icl_lab import bench
 
     return bench.run()

@@ -252,7 +252,7 @@ class Categorical(Predictions):
         share = np.asarray(weight)[counts]
         own = np.asarray(self.log_probs, float)[counts]
         p = np.exp(own) * share[:, None]
-        constant = np.where(p > 0, p * own, 0.0).sum()
+        constant = (p * np.where(p > 0, own, 0.0)).sum()
         # Outcomes first: reductions over a short last axis are slow.
         logs = np.ascontiguousarray(np.moveaxis(np.asarray(parts.log_probs)[:, counts], -1, 0))
         linear = np.einsum("nk,kgn->g", p, logs)

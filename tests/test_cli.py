@@ -34,6 +34,18 @@ def test_help_of_every_command_answers_without_jax():
         assert "usage: icl-lab" in out
 
 
+def test_every_core_is_a_device_when_training_begins(tmp_path):
+    """Checking a configuration computes, and what has computed keeps the devices it has."""
+    check = (
+        "import sys, jax, icl_lab.runs.execute as e, icl_lab.cli as cli\n"
+        "e.execute = lambda *given, **named: sys.exit(f'devices: {jax.local_device_count()}')\n"
+        f"cli.main(['run', {str(write(tmp_path, CONFIG))!r}])"
+    )
+    alone = {"JAX_PLATFORMS": "cpu", "PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, env=alone)
+    assert found.stderr.splitlines()[-1] == f"devices: {min(os.cpu_count() or 1, 8)}"
+
+
 def test_help_takes_less_than_half_a_second():
     def once() -> float:
         begun = time.perf_counter()

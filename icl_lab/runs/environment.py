@@ -14,7 +14,7 @@ LIBRARIES = ("icl_lab", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def prepare_jax() -> None:
-    """Call before the first computation.
+    """Call before the first computation, so before a configuration is read: checking one computes.
 
     Matrix products of float32 run at highest precision, because the numbers that decide must be exact (accelerators
     default to fewer bits); the training step sets its own precision, `training.precision`. On a CPU every core becomes

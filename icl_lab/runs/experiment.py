@@ -13,6 +13,7 @@ from typing import Any
 from icl_lab.runs.claims import Claim, Gate, claims_table, failed, write_claims
 from icl_lab.runs.config import RunConfig, load_config
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.environment import prepare_jax
 from icl_lab.runs.errors import InputError, RunError
 from icl_lab.runs.train import TrainedSubject, train_subject
 
@@ -47,6 +48,7 @@ def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | Non
     try:
         if given.preset not in known:
             raise InputError(f"preset: {given.preset!r} is not known; choose one of {', '.join(known)}")
+        prepare_jax()
         config = load_config(presets / f"{given.preset}.yaml", options)
         return _run(config, given.output, measure)
     except (InputError, RunError) as error:
@@ -57,9 +59,6 @@ def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | Non
 def _run(config: RunConfig, output: Path, measure: Measure) -> int:
     from rich.console import Console
 
-    from icl_lab.runs.environment import prepare_jax
-
-    prepare_jax()
     directory = RunDirectory.create(config, output)
     with directory.locked():
         subjects = {
