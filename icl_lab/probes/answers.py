@@ -7,6 +7,7 @@ compile, and is the same program and the same data for all learners.
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,18 @@ from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
 Learner = Callable[[Prompts], Predictions]
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit`, also where a probe is run operation by operation: for what has to do with the task alone."""
+    program = jax.jit(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        with jax.disable_jit(False):
+            return program(*arguments)
+
+    return call
 
 
 def last_answer(learner: Learner, prompts: Prompts) -> Float[Array, "batch target"]:

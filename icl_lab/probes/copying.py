@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.probes.answers import Learner, answers_to, label_scale, last_answer, redraw
+from icl_lab.probes.answers import Learner, answers_to, compiled, label_scale, last_answer, redraw
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import Pool, Task
 
@@ -55,11 +55,13 @@ def pool_snapping(learner: Learner, task: Task, asked: Prompts) -> Float[Array, 
     return jnp.sqrt(distance / QUERIES).T / label_scale(task, asked)
 
 
+@compiled
 def _outcomes(task: Task, latent: object, prompts: Prompts) -> Float[Array, "batch target"]:
     """Expected targets of the last position under a latent for every prompt."""
     return jax.vmap(lambda lat, x: task.outcome(lat, x).mean_target()[-1])(latent, prompts.x)
 
 
+@compiled
 def _to_pool(
     task: Task, answers: Float[Array, "learner query batch target"], x: Float[Array, "query batch position feature"]
 ) -> Float[Array, "learner batch"]:

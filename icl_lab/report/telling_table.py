@@ -26,7 +26,7 @@ def markdown(datasets: Sequence[xarray.Dataset]) -> str:
         same += int(equal.sum() * data.sizes["probe"])
         told_same += int(np.isfinite(data["couple_prompts"].values[equal]).sum())
         for row in np.flatnonzero(~equal):
-            names = (spoken(str(data[f"couple_{which}"].values[row])) for which in ("first", "second"))
+            names = (str(data[f"couple_{which}_title"].values[row]) for which in ("first", "second"))
             pair = " from ".join(names)
             for column, probe in enumerate(str(name) for name in data["probe"].values):
                 expected = int(data["couple_expected"].values[row, column])

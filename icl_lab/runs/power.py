@@ -112,6 +112,7 @@ def dataset_of(found: Sequence[Separation], told: Sequence[Telling]) -> "xarray.
     columns = list(dict.fromkeys(name for separation in found for name in separation.prompts))
     prompts = np.full((len(KEYS), len(KEYS), len(columns)), np.nan)
     words = {name: np.full((len(KEYS), len(KEYS)), "", object) for name in ("equal", "reference", "disguise")}
+    titles = {name: np.full((len(KEYS), len(KEYS)), "", object) for name in ("reference", "disguise")}
     nats, proven = np.full((len(KEYS),) * 2, np.nan), np.zeros((len(KEYS),) * 2, np.int8)
     for separation in found:
         place = KEYS.index(separation.first), KEYS.index(separation.second)
@@ -120,9 +121,12 @@ def dataset_of(found: Sequence[Separation], told: Sequence[Telling]) -> "xarray.
         nats[place], proven[place] = separation.nats, separation.proven
         for name, array in words.items():
             array[place] = getattr(separation, name)
+        for name in ("reference", "disguise"):
+            titles[name][place] = REFERENCES[getattr(separation, name)][1].title
     pair = ("hypothesis", "rival")
     data: dict[str, Any] = {"prompts": ((*pair, "by"), prompts), "nats": (pair, nats), "proven": (pair, proven)}
     data |= {name: (pair, array) for name, array in words.items()}
+    data |= {f"{name}_title": (pair, array) for name, array in titles.items()}
     probes = list(dict.fromkeys(name for each in told for name in each.prompts))
     cells, shape = ("couple", "probe"), (len(told), len(probes))
     needed = [each.prompts[probe] for each in told for probe in probes]
@@ -133,6 +137,9 @@ def dataset_of(found: Sequence[Separation], told: Sequence[Telling]) -> "xarray.
     data["couple_why"] = (cells, np.array(why, object).reshape(shape))
     for key in ("first", "second", "equal"):
         data[f"couple_{key}"] = ("couple", np.array([getattr(each, key) for each in told], object))
+    for key in ("first", "second"):
+        found_titles = [REFERENCES[getattr(each, key)][1].title for each in told]
+        data[f"couple_{key}_title"] = ("couple", np.array(found_titles, object))
     return xarray.Dataset(data, {"hypothesis": list(KEYS), "rival": list(KEYS), "by": columns, "probe": probes})
 
 
@@ -158,6 +165,6 @@ def power_table(name: str, dataset: "xarray.Dataset") -> Table:
             )
             if equal and not row["proven"].values:
                 says = f"not by answers ({equal}); {told or 'nothing else here'}"
-            titles = REFERENCES[reference][1].title, REFERENCES[disguise][1].title
-            table.add_row(f"{first} {titles[0]}", f"{second} {titles[1]}", f"{float(row['nats'].values):.3g}", says)
+            own, other = REFERENCES[reference][1].title, REFERENCES[disguise][1].title
+            table.add_row(f"{first} {own}", f"{second} {other}", f"{float(row['nats'].values):.3g}", says)
     return table

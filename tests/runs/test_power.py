@@ -42,8 +42,8 @@ def test_power_from_the_command_line(few, tmp_path):
     assert np.isfinite(data.sel(hypothesis="H1", rival="H4", by="label_copying")["prompts"])
     assert {claim.id for claim in read_claims(directory.claims_file)} == {"a.must", "a.must_not", "a.equal"}
     table = (folder / "telling.md").read_text()
-    assert "| label copying | nearest neighbour from ridge (" in table
-    assert "| label linearity |  | gd 1 from ridge |" in table
+    assert "| label copying | nearest example from ridge (" in table
+    assert "| label linearity |  | GD, 1 step from ridge |" in table
     assert "functions that are the same: told 0 of 2 times" in table
     page = directory.report_file.read_text()
     assert (folder / "figures" / "power-a.png").exists()

@@ -25,7 +25,7 @@ READING = (
     "prompts needed to tell the two (paired test, 5% level corrected for all tests of the figure, 80% power). White: "
     "not told by as many prompts as were looked at. Grey: the same function."
 )
-CELL, ROW, GAP, LEFT = 0.46, 0.25, 0.16, 4.0  # inches; GAP between hypotheses, and after the judge's columns
+CELL, ROW, GAP, LEFT, TOP = 0.46, 0.25, 0.16, 4.1, 1.2  # inches; GAP between hypotheses, and after the judge's columns
 MAP, MOST, SAME = "YlGnBu_r", 500, "#D4D4D4"
 
 
@@ -39,24 +39,24 @@ def draw(dataset: xarray.Dataset, title: str) -> Drawing | LeftOut:
     names = [str(name) for name in dataset["hypothesis"].values]
     rows = {pair: ROW * row + GAP * names.index(names[pair[0]]) for row, pair in enumerate(pairs)}
     across, down = max(columns.values()) + CELL, max(rows.values()) + ROW
-    figure, top = canvas(takeaway, 1.6 + down + 0.15, LEFT + across + 1.0)
-    axes = panel(figure, LEFT, top + 1.5, across, down)
+    figure, top = canvas(takeaway, TOP + down + 0.15, LEFT + across + 1.0)
+    axes = panel(figure, LEFT, top + TOP, across, down)
     bare(axes, across, down)
     for pair, y in rows.items():
         _row(axes, dataset, pair, y, columns)
     for name, x in columns.items():
         axes.text(x + CELL / 2, -0.06, spoken(name), size=7.5, rotation=50, ha="left", va="bottom")
-    put(figure, 0.12, top + 1.38, "if the model computes …", size=8, color=MUTED, va="center")
-    put(figure, LEFT / 2 + 0.1, top + 1.38, "… could it be taken for", size=8, color=MUTED, va="center")
+    put(figure, 0.12, top + TOP - 0.12, "if the model computes …", size=8, color=MUTED, va="center")
+    put(figure, LEFT / 2 + 0.1, top + TOP - 0.12, "… could it be taken for", size=8, color=MUTED, va="center")
     for (i, j), y in rows.items():
-        middle = top + 1.5 + y + ROW / 2
-        reference, disguise = (str(dataset[key].values[i, j]) for key in ("reference", "disguise"))
+        middle = top + TOP + y + ROW / 2
+        reference, disguise = (str(dataset[f"{key}_title"].values[i, j]) for key in ("reference", "disguise"))
         if (i, j) == min(pair for pair in pairs if pair[0] == i):
-            text = fit(f"{names[i]} {spoken(reference)}", LEFT / 2 - 0.1, 8.5, "bold")
+            text = fit(f"{names[i]} {reference}", LEFT / 2 - 0.1, 8.5, "bold")
             put(figure, 0.12, middle, text, size=8.5, weight="bold", va="center", color=ink_of(names[i]))
-        text = fit(f"{names[j]} {spoken(disguise)}", LEFT / 2 - 0.2, 8)
+        text = fit(f"{names[j]} {disguise}", LEFT / 2 - 0.2, 8)
         put(figure, LEFT / 2 + 0.1, middle, text, size=8, va="center", color=ink_of(names[j]))
-    key(figure, LEFT + across + 0.2, top + 1.5, "prompts\nneeded")
+    key(figure, LEFT + across + 0.2, top + TOP, "prompts\nneeded")
     return Drawing(figure, takeaway)
 
 
@@ -93,6 +93,7 @@ def key(figure: Figure, left: float, top: float, title: str) -> None:
     drawn.ax.tick_params(labelsize=7)
     for row, (face, text) in enumerate((("white", "not told"), (SAME, "the same\nfunction"))):
         box = panel(figure, left, top + 1.5 + 0.36 * row, 0.14, 0.14, facecolor=face)
+        box.spines[:].set_visible(True)
         box.set_xticks([])
         box.set_yticks([])
         put(figure, left + 0.2, top + 1.57 + 0.36 * row, text, size=7, va="center", linespacing=1.1)
@@ -122,11 +123,11 @@ def _row(axes: Axes, dataset: xarray.Dataset, pair: tuple[int, int], y: float, c
 
 def _takeaway(dataset: xarray.Dataset, pairs: list[tuple[int, int]], title: str) -> str:
     names = [str(name) for name in dataset["hypothesis"].values]
-    same = [f"{names[i]} ≡ {names[j]}" for i, j in pairs if dataset["proven"].values[i, j] and i < j]
+    same = [f"{names[i]} from {names[j]}" for i, j in pairs if dataset["proven"].values[i, j]]
     told = [
         (i, j)
         for i, j in pairs
         if np.isfinite(dataset["prompts"].values[i, j]).any() and not dataset["proven"].values[i, j]
     ]
     said = f"{title}: {len(told)} of {len(pairs)} ordered pairs of hypotheses can be told apart"
-    return said + (f"; {listing(same)} are the same function here." if same else ".")
+    return said + (f"; nothing tells {listing(same)}, the same function here." if same else ".")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from icl_lab.report.figures.power import CELL, GAP, ROW, bare, cell, key
-from icl_lab.report.layout import Drawing, LeftOut, canvas, panel, put
+from icl_lab.report.layout import Drawing, LeftOut, canvas, fit, panel, put
 from icl_lab.report.vocabulary import MUTED, spoken
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ READING = (
     "written down before measuring: solid, the probe must tell the pair; dotted, it must not. A frame is red where the "
     "measurement disagrees. Grey rows are the same function, and no probe may tell them."
 )
-LEFT, TOP = 3.6, 1.35
+LEFT, TOP = 3.6, 1.2
 MUST, MUST_NOT, WRONG = "#222222", "#777777", "#C62828"
 
 
@@ -48,9 +48,11 @@ def draw(dataset: xarray.Dataset, title: str) -> Drawing | LeftOut:
             if not equal[row] or np.isfinite(needed[row, column]):
                 cell(axes, CELL * column, y, float(needed[row, column]))
             _frame(axes, CELL * column, y, int(expected[row, column]), bool(np.isfinite(needed[row, column])))
-        first, second = (spoken(str(dataset[f"couple_{which}"].values[row])) for which in ("first", "second"))
+        first, second = (str(dataset[f"couple_{which}_title"].values[row]) for which in ("first", "second"))
         sign = "≡" if equal[row] else "|"
-        put(figure, 0.12, top + TOP + y + ROW / 2, f"{first}  {sign}  {second}", size=8, va="center")
+        put(
+            figure, 0.12, top + TOP + y + ROW / 2, fit(f"{first}  {sign}  {second}", LEFT - 0.2, 8), size=8, va="center"
+        )
     key(figure, LEFT + across + 0.2, top + TOP, "prompts\nneeded")
     return Drawing(figure, takeaway)
 
