@@ -191,7 +191,10 @@ def _on_grid(
     for values in itertools.product(*own.values()):
         learner = ReferenceLearner(task, {**prepared, **dict(zip(own, values, strict=True))}, reference)
         point = reference_answers(learner, prompts)
-        points += [point.lapsed(jnp.float32(rate)) for rate in grid[LAPSE]] if LAPSE in grid else [point]
+        if LAPSE in grid and isinstance(point, Categorical):
+            points += [point.lapsed(jnp.float32(rate)) for rate in grid[LAPSE]]
+        else:
+            points.append(point)
     shape = tuple(len(values) for values in grid.values())
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *points)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), stacked)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses.mechanism_descent import descent, explained, one_bare_head, rolled, weights
 from icl_lab.learners.kernels import squared_distances
 from icl_lab.learners.reference import has_pool, has_population_predictive, has_real_outcomes, is_stream
@@ -229,11 +230,7 @@ class Measurement:
         return {name: float(value) for name, value in found.items()}
 
 
-# Compiling takes a hundred times as long as running: the optimisers are left out, which halves it.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICKLY)
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=FOR_ONE_RUN)
 def _measured(measure: Callable, settings: tuple, learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     with jax.default_matmul_precision("highest"):
         return measure(learner, task, key, **dict(settings))

@@ -1,6 +1,7 @@
 """From trained members to labelled arrays: judge every member, probe it, follow its training. No disk here."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.compiling import QUICKLY
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.bank import Bank, Fit, reference_answers
@@ -57,7 +59,7 @@ class Judged:
     trajectory: Mapping[int, Callable[[Prompts], Predictions]] = dataclasses.field(default_factory=dict)
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def _answers(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> Predictions:
     with jax.default_matmul_precision("highest"):
         return learner(prompts).answer()
@@ -66,8 +68,9 @@ def _answers(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> Pre
 def answers(learner: Callable[[Prompts], Predictions], bank: Bank) -> Predictions:
     """The learner's answers on all prompts of the bank, as numpy arrays."""
     prompts = bank.prompts.replace(scored=np.ones_like(bank.prompts.y, bool))
-    ask = reference_answers if isinstance(learner, ReferenceLearner) else _answers  # references are compiled already
-    return jax.tree.map(np.asarray, ask(learner, prompts))
+    if isinstance(learner, ReferenceLearner):  # compiled for the bank
+        return jax.tree.map(np.asarray, reference_answers(learner, prompts))
+    return jax.tree.map(np.asarray, _answers(learner, prompts))
 
 
 def analyse(

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.judge import owner_of
-from icl_lab.hypotheses.mechanism_tests import QUICKLY
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.probes.battery import BATTERY, Probe
 from icl_lab.probes.compiled_once import read_all
@@ -100,13 +100,13 @@ def asked_of(task: Task, key: Array, names: Sequence[str]) -> dict[str, Any]:
     return {probe.name: _varied(probe, task, vary_key, given) for probe in wanted}
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
 def _sampled(task: Task, key: Array) -> Prompts:
     with jax.default_matmul_precision("highest"):
         return task.sample(key, PROMPTS)
 
 
-@functools.partial(jax.jit, static_argnames="probe", compiler_options=QUICKLY)
+@functools.partial(jax.jit, static_argnames="probe", compiler_options=FOR_ONE_RUN)
 def _varied(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
     with jax.default_matmul_precision("highest"):
         return probe.vary(task, key, given)

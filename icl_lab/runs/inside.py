@@ -1,5 +1,6 @@
 """Looking inside the members of a subject: the mechanism verdict, and attention at every snapshot."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.compiling import QUICKLY
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.hypotheses.mechanism import mechanism_verdict
@@ -93,7 +95,7 @@ def _fewer(steps: list[int], most: int) -> list[int]:
     return [steps[index] for index in np.linspace(0, len(steps) - 1, most).round().astype(int)]
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def attention_looks(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "look layer head token token_key"]:
     """Attention patterns of every head: the mean over prompts, then those of the first `SHOWN` prompts."""
     wanted = [name for name in site_table(learner.model.config) if name.endswith(".pattern")]
