@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
+from icl_lab.probes.early_exit import gradient_iterates
 from icl_lab.runs.config import load_config
 from icl_lab.runs.subject import Subject
+from icl_lab.tasks import LinearRegression
 from icl_lab.training import init_state, stack, train_chunk
 
 ROOT = Path(__file__).parents[1]
@@ -123,3 +125,23 @@ def test_correlations_of_resamplings_are_those_of_repeated_samples():
     np.testing.assert_array_equal(encoded.correlation(0 * a, b), [0, 0])
     repeated = [np.corrcoef(np.repeat(a[0], row), np.repeat(b[0], row))[0, 1] for row in counts]
     np.testing.assert_allclose(encoded.correlation(a[0], b[0], counts), repeated)
+
+
+def test_layers_of_gd_plus_plus_without_its_gamma_are_gradient_descent():
+    layers = script("layers_as_iterations")
+    task = LinearRegression(dimension=2, examples=4, noise=0.0, covariance=np.array([4.0, 0.25]))
+    prompts = task.sample(jax.random.key(0), 512)
+    white = layers.whitened(task, prompts)
+    second = np.einsum("bif,big->fg", white.x, white.x) / white.x[..., 0].size
+    np.testing.assert_allclose(second, np.eye(2), atol=0.15)
+    found = layers.plus_plus_iterates(white, 3, 0.4, 0.0)
+    np.testing.assert_allclose(found, gradient_iterates(task, white, 3, 0.4), atol=1e-5)
+
+
+def test_errors_are_typical_and_orders_are_told():
+    layers = script("layers_as_iterations")
+    answers = np.array([[[1.0], [3.0]], [[0.1], [20.0]]])
+    np.testing.assert_allclose(layers.typical(answers, np.zeros(2)), [3.0, 2.0], rtol=1e-6)
+    linear, doubling = layers.orders(np.exp(-np.arange(5.0)))
+    assert linear == pytest.approx(1, abs=1e-5)
+    assert doubling < 0.9
