@@ -45,7 +45,8 @@ def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     A head's attention at the query is replaced by another prompt's, a'.
 
     Statistics, each pair of one head, the one whose smaller number is largest: `kernel`, R² of the head's scores as a
-    linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity), and `averaged`, how much of the change
+    linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity; where attention may be negative, if what
+    is said for a label does: keys and values of both signs turned are the same head), and `averaged`, how much of the change
     is foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g is fitted to the answers of unaltered prompts. `copied
     mass`, the mean share |a_j|/Σ|a| of the latest of the nearest examples (so of the most recent match), and `copied
     label`, how much is foreseen by ŷ = t_j' with j' the place of that example in the other prompt.
@@ -68,12 +69,18 @@ def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     looks = rows[..., holds]  # [head of any layer, prompt, example]
     labels = outcomes.targets(prompts.y)[:, :last]
 
-    fits = attention_kernels(learner, task, prompts)
-    likeness = jnp.stack([jnp.where(fit.slope > 0, fit.explained, 0.0) for fit in _to_outcomes(fits)])
-    kernel = likeness.max(0).ravel()
-
     def average(attention: Array) -> Array:
         return jnp.einsum("bj,bjt->bt", attention, labels, precision="highest")
+
+    def says(attention: Array) -> Array:
+        """Whether answers rise (1) or fall (−1) with the average of the labels."""
+        rise = average(attention) - average(attention).mean(0)
+        return jnp.sign(jnp.sum(rise * (before - before.mean(0))))
+
+    signed = jax.vmap(says)(looks) if config.attention == "linear" else jnp.ones(len(looks))
+    fits = _to_outcomes(attention_kernels(learner, task, prompts))
+    rising = [jnp.where(fit.slope.ravel() * signed > 0, fit.explained.ravel(), 0.0) for fit in fits]
+    kernel = jnp.stack(rising).max(0)
 
     averaged = jax.vmap(
         lambda row, patched: explained(patched, _affine(average(row), before, average(rolled(row))), before)

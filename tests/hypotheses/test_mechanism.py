@@ -198,3 +198,18 @@ def test_a_head_that_copies_and_one_that_averages():
     attention = reversed_["layers"]["0"]["attention"]
     attention["query"]["kernel"] = -attention["query"]["kernel"]
     assert measure(dataclasses.replace(learner, params=reversed_), REGRESSION, KEY)["kernel"] == 0
+
+
+def test_a_linear_head_with_both_signs_turned_is_the_same_head():
+    """(−k)·q and −v compute what k·q and v do; with the keys alone turned, answers fall where labels rise."""
+    measure, learner = MEASUREMENTS["heads"], CONSTRUCTIONS["one_step_gd"].build(CONSTRUCTIONS["one_step_gd"].task)
+
+    def turned(*names: str) -> float:
+        params = copy.deepcopy(learner.params)
+        for name in names:
+            params["layers"]["0"]["attention"][name]["kernel"] *= -1
+        return measure(dataclasses.replace(learner, params=params), CONSTRUCTIONS["one_step_gd"].task, KEY)["kernel"]
+
+    assert turned("key", "value") == pytest.approx(turned(), abs=1e-6)
+    assert turned() > 0.999
+    assert turned("key") == 0
