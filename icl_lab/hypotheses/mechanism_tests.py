@@ -45,9 +45,9 @@ def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     A head's attention at the query is replaced by another prompt's, a'.
 
     Statistics, each pair of one head, the one whose smaller number is largest: `kernel`, R² of the head's scores as a
-    linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity; where attention may be negative, if what
-    is said for a label does: keys and values of both signs turned are the same head), and `averaged`, how much of the change
-    is foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g is fitted to the answers of unaltered prompts. `copied
+    linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity; where attention may be negative, if
+    the answer does: keys and values of both signs turned are the same head), and `averaged`, how much of the change is
+    foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g is fitted to the answers of unaltered prompts. `copied
     mass`, the mean share |a_j|/Σ|a| of the latest of the nearest examples (so of the most recent match), and `copied
     label`, how much is foreseen by ŷ = t_j' with j' the place of that example in the other prompt.
     """
