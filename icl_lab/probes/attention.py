@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from icl_lab.compiling import QUICKLY
 from icl_lab.formats import Format
 from icl_lab.models import Model, capture, site_table
 from icl_lab.outcomes import Outcomes, Real
@@ -16,7 +15,7 @@ from icl_lab.prompts import Prompts
 REAL = Real()
 
 
-@functools.partial(jax.jit, static_argnames=("model", "format", "outcomes"), compiler_options=QUICKLY)
+@functools.partial(jax.jit, static_argnames=("model", "format", "outcomes"))
 def mean_attention(
     model: Model, format: Format, params: Any, prompts: Prompts, outcomes: Outcomes = REAL
 ) -> Float[Array, "layer head token token_key"]:
@@ -26,7 +25,7 @@ def mean_attention(
     return jnp.stack([values[name].mean(0) for name in wanted])
 
 
-@functools.partial(jax.jit, static_argnames=("model", "format", "outcomes"), compiler_options=QUICKLY)
+@functools.partial(jax.jit, static_argnames=("model", "format", "outcomes"))
 def induction_scores(
     model: Model, format: Format, params: Any, prompts: Prompts, outcomes: Outcomes = REAL
 ) -> dict[str, Float[Array, "layer head"]]:

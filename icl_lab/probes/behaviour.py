@@ -3,19 +3,16 @@
 All of them look at the last position, whose query has the most examples, and return numbers, never a verdict.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import QUICKLY
 from icl_lab.probes.answers import Learner, answers_to, last_answer, stack
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@jax.jit
 def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Array, "batch example"]:
     """a_i = ⟨Δt̂_N, Δt_i⟩ / |Δt_i|²: how far the last answer follows when the label of example i < N changes.
 
@@ -39,7 +36,7 @@ def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Arr
     return jax.lax.map(one, jnp.arange(prompts.positions - 1)).T
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@jax.jit
 def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch feature_target"]:
     """∂t̂_N/∂x_N: for a linear learner its weights (von Oswald et al. 2022 compare models by them).
 
@@ -65,7 +62,7 @@ def alignment(first: Float[Array, "batch entry"], second: Float[Array, "batch en
     return jnp.where(product > 0, (first * second).sum(-1) / jnp.where(product > 0, product, 1.0), 0.0)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@jax.jit
 def label_nonlinearity(learner: Learner, task: Task, prompts: Prompts, key: Array) -> Float[Array, ""]:
     """E[(g((y+y')/√2) − (g(y)+g(y'))/√2)²] / E[g(y)²], g(y) = ŷ(y) − ŷ(0), same inputs; the scale of labels stays.
 

@@ -39,6 +39,12 @@ PROBE_PROMPTS = 128
 ALIGNED_REFERENCES = 8
 
 
+# The probes as programs of their own that run once: only the outermost may choose how it is compiled.
+_influence, _nonlinearity, _sensitivity = (
+    jax.jit(probe, compiler_options=QUICKLY) for probe in (label_influence, label_nonlinearity, query_sensitivity)
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Judged:
     """One learner of a subject, to be judged.
@@ -249,16 +255,16 @@ def _probes(
         rows = bank.slices["in_distribution"]
         count = min(PROBE_PROMPTS, rows.stop - rows.start)
         prompts = jax.tree.map(lambda leaf, a=rows.start, n=count: jnp.asarray(leaf[a : a + n]), bank.prompts)
-        influence.append(np.abs(np.asarray(label_influence(member.learner, bank.task, prompts))).mean(0))
-        linearity.append(float(label_nonlinearity(member.learner, bank.task, prompts, jax.random.key(0))))
+        influence.append(np.abs(np.asarray(_influence(member.learner, bank.task, prompts))).mean(0))
+        linearity.append(float(_nonlinearity(member.learner, bank.task, prompts, jax.random.key(0))))
         differentiable = not isinstance(member.learner, OutsideLearner)
-        own = query_sensitivity(member.learner, prompts) if differentiable else None
+        own = _sensitivity(member.learner, prompts) if differentiable else None
         for name in names:
             if own is None or name not in comparison.fits:
                 continue
             parameters = {key: jnp.float32(value) for key, value in comparison.fits[name].parameters.items()}
             reference = ReferenceLearner(bank.task, {**bank.prepared[name], **parameters}, REFERENCES[name][1])
-            value = alignment(own, query_sensitivity(reference, prompts)).mean()
+            value = alignment(own, _sensitivity(reference, prompts)).mean()
             cosine[row, references.index(name)] = float(value)
         if isinstance(member.learner, TransformerLearner):
             learner = member.learner

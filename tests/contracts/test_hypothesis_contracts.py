@@ -7,7 +7,7 @@ from planting import planted, unlisted
 
 from icl_lab.hypotheses import DECOYS, HYPOTHESES, REFERENCES, RIVALS
 from icl_lab.hypotheses.bank import Bank, build_bank
-from icl_lab.hypotheses.judge import Verdict, judge_learner, owner_of
+from icl_lab.hypotheses.judge import Verdict, compare, judge, owner_of
 from icl_lab.prompts import Predictions
 from icl_lab.tasks import Pool
 
@@ -17,7 +17,7 @@ KEYS = {hypothesis.key for hypothesis in HYPOTHESES}
 
 
 def verdict(bank: Bank, subject: Predictions) -> Verdict:
-    return judge_learner(bank, subject)[0]
+    return judge(compare(bank, subject))
 
 
 @ALL

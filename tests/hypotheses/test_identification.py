@@ -6,7 +6,7 @@ from planting import NOISE, planted, unlisted
 from icl_lab.calibration.planted import answers_at, disturbed
 from icl_lab.hypotheses import DECOYS, REFERENCES
 from icl_lab.hypotheses.bank import build_bank
-from icl_lab.hypotheses.judge import judge_learner, owner_of
+from icl_lab.hypotheses.judge import compare, judge, judge_learner, owner_of
 from icl_lab.tasks import MarkovChain
 
 
@@ -16,7 +16,7 @@ def test_planted_references_are_identified(bank, seed):
     identified, planted_hypotheses = [], []
     for name in bank.references:
         owner = owner_of(name)
-        found, _ = judge_learner(bank, planted(bank, name, seed, margin=0.0))
+        found = judge(compare(bank, planted(bank, name, seed, margin=0.0)))
         if REFERENCES[name][1].yields_to:
             continue  # a variation: see test_near_misses_support_nothing
         if owner in ("rival", "decoy"):
@@ -37,7 +37,7 @@ def test_decoys_support_nothing(each_bank, noise):
         decoys = [d.name for d in DECOYS if d.name in each_bank.references and not d.yields_to]
         subjects = {name: planted(each_bank, name, seed, noise, margin=0.0) for name in decoys}
         for name, subject in (subjects | unlisted(each_bank, seed)).items():
-            found, _ = judge_learner(each_bank, subject)
+            found = judge(compare(each_bank, subject))
             assert found.supported == found.coincides == (), name
 
 
