@@ -251,6 +251,7 @@ def _power(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from icl_lab.report.power import build
+    from icl_lab.runs.claims import claims_table, failed, read_claims
     from icl_lab.runs.directory import writing
     from icl_lab.runs.power import power, power_table
     from icl_lab.runs.results import read_results
@@ -261,9 +262,12 @@ def _power(given: argparse.Namespace) -> int:
     console = console if console.is_terminal else Console(width=FILE_WIDTH)
     for name, dataset in groups.items():
         console.print(power_table(name, dataset))
+    claims = read_claims(directory.claims_file)
+    if claims:
+        console.print(claims_table(claims))
     with writing(directory.path):
         print(f"report: {build(directory.path)}")
-    return 0
+    return 1 if failed(claims) else 0
 
 
 def _calibrate(given: argparse.Namespace) -> int:
