@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from icl_lab.hypotheses.judge import Comparison
 from icl_lab.probes.early_exit import gradient_iterates
 from icl_lab.runs.config import load_config
 from icl_lab.runs.subject import Subject
@@ -145,3 +146,24 @@ def test_errors_are_typical_and_orders_are_told():
     linear, doubling = layers.orders(np.exp(-np.arange(5.0)))
     assert linear == pytest.approx(1, abs=1e-5)
     assert doubling < 0.9
+
+
+def test_a_kind_that_changes_at_the_last_snapshot_is_censored():
+    settled = script("when_it_changes").settled
+    assert settled(["a", "a", "a"]) == 0
+    assert settled(["a", "b", "b", "b"]) == 1
+    assert settled(["b", "a", "b", "b"]) == 2
+    assert settled(["a", "a", "b"]) is None
+
+
+def test_a_look_has_the_least_relative_distance_of_every_kind():
+    changes = script("when_it_changes")
+    names = ("pool_bayes", "pool_map", "ridge", "gd_1", "label_mean")
+    assert [changes.kind_of(name) for name in names] == ["stored", "stored", "H1", "H5", "decoy"]
+    distance = np.array([[0.3, 0.1, 0.001, 0.4, 0.5], [0.5, 0.9, 0.001, 0.2, 0.5]])
+    comparison = Comparison(("a", "b"), names, distance, distance[..., None], np.array([[1.0], [2.0]]), {})
+    found = changes.look(comparison)
+    assert (found.nearest, found.kind, found.status) == ("ridge", "H1", "supported")
+    expected = {"stored": (0.3 + 0.25) / 2, "H1": 0.00075, "H5": 0.25, "decoy": 0.375}
+    assert found.distances == pytest.approx(expected)
+    assert found.remainder == pytest.approx(0.001)

@@ -1,0 +1,254 @@
+"""Which algorithm answers depends on how many tasks were seen, and on when one looks (phase maps).
+
+    python experiments/when_it_changes.py [quick|paper] [--subjects.regression.training.steps 20000 …]
+
+Claim     Trained on few tasks a transformer ends nearest to a learner that has stored them (the posterior over its
+          pool, or the most probable member); trained on many, nearest to one that has not; and on the way it is nearest
+          to cheaper algorithms. The map of pool size × training step shows where which holds and what is unexplained.
+Source    Raventós et al. 2023 (pool size); Singh et al. 2023, Park et al. 2024 (training step).
+Time      quick: four minutes on two cores. paper: more pools and seeds, on an accelerator, not yet run.
+
+At every log-spaced snapshot every member is judged like a finished model (`icl_lab.hypotheses.judge`): parameters of
+all references refitted, three prompt sets. "Nearest" is the reference of least distance relative to that of the answer
+that knows nothing; the remainder, what it leaves unexplained on the worst prompt set, is drawn as paleness. A change of
+the nearest reference's kind that is still under way at the last snapshot is censored: its time is not known. All looks
+are stored in trajectories.json.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from icl_lab.hypotheses.bank import Bank, build_bank
+from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, judge, owner_of
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.report.experiments import save_figure, style
+from icl_lab.report.vocabulary import COLOURS
+from icl_lab.runs.claims import Claim
+from icl_lab.runs.config import RunConfig
+from icl_lab.runs.directory import RunDirectory, write_atomically
+from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
+from icl_lab.runs.train import TrainedSubject
+
+SOURCE = "Raventós et al. 2023; Singh et al. 2023; Park et al. 2024"
+STORED = ("pool_bayes", "pool_map", "tempered_pool_bayes", "matched_moments")  # references that know the pool
+COLOUR = {
+    "stored": "#12355B",
+    "H1": COLOURS["H1"],
+    "H2": COLOURS["H2"],
+    "H3": COLOURS["H3"],
+    "H4": COLOURS["H4"],
+    "H5": COLOURS["H5"],
+    "rival": COLOURS["rival"],
+    "decoy": COLOURS["decoy"],
+}
+NAMES = {
+    "stored": "knows the pool's tasks (H1, H4)",
+    "H1": "H1 Bayes without the pool",
+    "H2": "H2 kernel",
+    "H3": "H3 learned steps",
+    "H4": "H4 copying",
+    "H5": "H5 gradient steps",
+    "rival": "rival (Newton)",
+    "decoy": "decoy",
+}
+
+
+class Look(NamedTuple):
+    """A member at a snapshot.
+
+    Attributes:
+        nearest: the nearest reference.
+        status: of the verdict.
+        remainder: what the nearest leaves unexplained.
+        distances: kind → least distance among its references, relative to the zero predictor's, mean over regimes.
+    """
+
+    nearest: str
+    status: str
+    remainder: float
+    distances: dict[str, float]
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.nearest)
+
+
+def kind_of(reference: str) -> str:
+    """What the phase map shows of a reference: whether it knows the pool, else whom it speaks for."""
+    return "stored" if reference in STORED else owner_of(reference)
+
+
+@jax.jit
+def answers(learner: Any, prompts: Prompts) -> Predictions:
+    """The model's answers, at full precision."""
+    with jax.default_matmul_precision("highest"):
+        return learner(prompts).answer()
+
+
+def look(comparison: Comparison) -> Look:
+    """Verdict and distances of one comparison."""
+    verdict = judge(comparison)
+    relative = (comparison.distance / np.maximum(comparison.zero, THRESHOLDS.floor)[:, None]).mean(0)
+    least: dict[str, float] = {}
+    for name, value in zip(comparison.references, relative, strict=True):
+        least[kind_of(name)] = min(float(value), least.get(kind_of(name), np.inf))
+    return Look(verdict.nearest, verdict.status, verdict.remainder, least)
+
+
+def follow(subject: TrainedSubject, config: RunConfig) -> list[list[Look]]:
+    """Every member at every snapshot after the first, [member][snapshot]."""
+    banks: dict[int | None, Bank] = {}
+    rows: list[list[Look]] = [[] for _ in subject.members]
+    for step in subject.steps[1:]:
+        params = subject.snapshots.load(step)
+        for index, planned in enumerate(subject.members):
+            if planned.pool not in banks:
+                asked = config.judge
+                banks[planned.pool] = build_bank(planned.member.task, asked.seed, asked.prompts, asked.calibration)
+            bank = banks[planned.pool]
+            found = jax.tree.map(np.asarray, answers(subject.learner(index, params), bank.prompts))
+            rows[index].append(look(compare(bank, found)))
+    return rows
+
+
+def settled(kinds: list[str]) -> int | None:
+    """The first snapshot from which the kind stays what it is at the end; None if that is the last one: censored."""
+    changes = [index for index in range(1, len(kinds)) if kinds[index] != kinds[index - 1]]
+    first = changes[-1] if changes else 0
+    return None if first == len(kinds) - 1 else first
+
+
+def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
+    """Phase maps, the kinds at both ends of the pool sizes, and when the last change came."""
+    claims, maps, stored = [], {}, {}
+    for name, subject in subjects.items():
+        rows = follow(subject, config)
+        pools = sorted({planned.pool for planned in subject.members if planned.pool is not None})
+        own = {pool: [rows[i] for i, planned in enumerate(subject.members) if planned.pool == pool] for pool in pools}
+        claims += claims_of(name, subject, own)
+        maps[name] = (subject, own)
+        stored[name] = {
+            "steps": subject.steps[1:],
+            "members": [
+                {"pool": planned.pool, "looks": [one._asdict() for one in row]}
+                for planned, row in zip(subject.members, rows, strict=True)
+            ],
+        }
+    write_atomically(directory.path / "trajectories.json", (json.dumps(stored, indent=1) + "\n").encode())
+    draw(maps, directory)
+    return claims
+
+
+def claims_of(name: str, subject: TrainedSubject, own: dict[int, list[list[Look]]]) -> list[Claim]:
+    """What a subject ends as at its smallest and largest pool, and when every pool settled."""
+    claims, title, steps = [], subject.subject.title, subject.steps[1:]
+    for pool in (min(own), max(own)):
+        small = pool == min(own)
+        last = [row[-1] for row in own[pool]]
+        claims.append(
+            members_claim(
+                f"{name}.end_{pool}",
+                f"{title}: nearest at the end after {pool} tasks {'knows' if small else 'does not know'} the pool",
+                SOURCE,
+                "the pool's tasks" if small else "none of them",
+                [f"{each.nearest} ({each.remainder:.1%} left, {each.status})" for each in last],
+                [(each.kind == "stored") == small for each in last],
+            )
+        )
+    for pool, rows in own.items():
+        found = [settled([one.kind for one in row]) for row in rows]
+        claims.append(
+            members_claim(
+                f"{name}.settled_{pool}",
+                f"{title}: step from which the nearest kind stays what it is, after {pool} tasks",
+                SOURCE,
+                None,
+                [
+                    "censored" if at is None else f"{steps[at]} ({row[-1].kind})"
+                    for at, row in zip(found, rows, strict=True)
+                ],
+                [at is not None for at in found],
+                gate="report",
+            )
+        )
+    return claims
+
+
+def draw(maps: dict[str, tuple], directory: RunDirectory) -> None:
+    """Pool size × training step, a strip per seed; colour: kind of the nearest reference, pale: much unexplained."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    with style():
+        figure, axes = plt.subplots(1, len(maps), figsize=(5.2 * len(maps), 4.6), squeeze=False, layout="constrained")
+        seen: set[str] = set()
+        for axis, (subject, own) in zip(axes[0], maps.values(), strict=True):
+            steps = subject.steps[1:]
+            for row, members in enumerate(own.values()):
+                for strip, looks in enumerate(members):
+                    low, height = row - 0.45 + 0.9 * strip / len(members), 0.9 / len(members)
+                    for column, one in enumerate(looks):
+                        seen.add(one.kind)
+                        share = 1 - np.clip(one.remainder, 0, 0.85)
+                        colour = share * np.array(to_rgb(COLOUR[one.kind])) + (1 - share)
+                        axis.add_patch(plt.Rectangle((column, low), 1, height * 0.94, facecolor=colour, lw=0))
+                        ink = "white" if share > 0.5 else "#444444"
+                        text = "✓" if one.status == "supported" else f"{min(one.remainder, 1):.0%}"
+                        axis.text(column + 0.5, low + height / 2, text, size=6.5, color=ink, ha="center", va="center")
+            axis.set_xlim(0, len(steps))
+            axis.set_ylim(-0.6, len(own) - 0.4)
+            axis.set_yticks(range(len(own)), [str(pool) for pool in own])
+            axis.set_xticks(np.arange(len(steps)) + 0.5, [str(step) for step in steps], rotation=60, size=8)
+            axis.set(xlabel="training step", title=subject.subject.title)
+            axis.grid(False)
+        axes[0, 0].set_ylabel("tasks in the training pool (a strip per seed)")
+        figure.suptitle("Which algorithm is nearest to what the network answers")
+        figure.legend(
+            handles=[Patch(facecolor=COLOUR[kind], label=NAMES[kind]) for kind in COLOUR if kind in seen],
+            title="colour: the nearest reference;  pale, and percent: what it leaves unexplained;  ✓: supported",
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
+        )
+        save_figure(figure, directory.path / "figures", "when_it_changes")
+        plt.close(figure)
+    draw_distances(maps, directory)
+
+
+def draw_distances(maps: dict[str, tuple], directory: RunDirectory) -> None:
+    """How far every kind is at every snapshot, a panel per pool, a line per seed."""
+    import matplotlib.pyplot as plt
+
+    with style():
+        most = max(len(own) for _, own in maps.values())
+        figure, axes = plt.subplots(
+            len(maps), most, figsize=(3.3 * most, 2.9 * len(maps)), squeeze=False, sharey=True, layout="constrained"
+        )
+        labels: dict[str, Any] = {}
+        for line, (subject, own) in zip(axes, maps.values(), strict=True):
+            for axis, (pool, members) in zip(line, own.items(), strict=False):
+                for looks in members:
+                    for kind in looks[0].distances:
+                        values = [one.distances[kind] for one in looks]
+                        labels[kind] = axis.plot(subject.steps[1:], values, color=COLOUR[kind], lw=1.1, alpha=0.8)[0]
+                axis.axhline(THRESHOLDS.remainder, color="black", lw=0.7, ls=":")
+                axis.set(xscale="log", yscale="log", ylim=(0.003, 3), title=f"{subject.subject.title}, {pool} tasks")
+                axis.set_xlabel("training step")
+            line[0].set_ylabel("distance, relative to silence")
+        figure.legend(
+            [labels[kind] for kind in COLOUR if kind in labels],
+            [NAMES[kind] for kind in COLOUR if kind in labels],
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
+        )
+        save_figure(figure, directory.path / "figures", "distances")
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_experiment(__file__, measure))
