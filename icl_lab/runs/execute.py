@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import yaml
 
+from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS
 from icl_lab.runs.analysis import Judged, analyse, token_labels, transformer_learners
@@ -153,14 +154,13 @@ def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Da
         f"{config.heads} head{'s' if config.heads > 1 else ''}, width {config.width}, {config.attention} attention, "
         f"{config.mask} mask, {'MLP' if config.mlp else 'no MLP'}, {config.positions} positions"
     )
-    training = subject.subject.build_training()
     return dataset.assign_attrs(
         title=subject.subject.title or subject.name.replace("_", " "),
         description=subject.subject.description,
         model=model,
         task=describe_task(subject.members[0].member.task),
         family=family_of(subject.members[0].member.task),
-        training=f"{training.steps} steps of {training.batch} prompts, {training.optimiser}",
+        training=describe_training(subject.subject),
         unit_of_loss=subject.members[0].member.task.outcomes.loss,
         token_labels=token_labels(subject.format, dataset.sizes["position"]),
     )
@@ -172,6 +172,13 @@ def describe_task(task: Task) -> str:
     fields = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain.items())
     size = getattr(task.prior, "size", None)
     return f"{type(task).__name__}: {fields}, " + ("population prior" if size is None else f"pool of {int(size)} tasks")
+
+
+def describe_training(subject: Subject) -> str:
+    """One line: steps, batch, optimiser, and whose answers are learned where it is not the outcomes."""
+    training, teacher = subject.build_training(), subject.teacher.reference
+    taught = "" if teacher is None else f", on the answers of {REFERENCES[teacher][1].title} instead of the outcomes"
+    return f"{training.steps} steps of {training.batch} prompts, {training.optimiser}{taught}"
 
 
 def is_planted(group: str) -> bool:

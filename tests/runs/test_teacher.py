@@ -4,6 +4,7 @@ import pytest
 
 from icl_lab.runs.config import load_config, parse_config
 from icl_lab.runs.errors import InputError
+from icl_lab.runs.execute import describe_training
 from icl_lab.training import stack
 
 # Of the small configuration without a teacher, under results schema 2; another schema changes it.
@@ -60,6 +61,15 @@ def test_an_option_gives_a_teacher_that_needs_no_parameters(small, write):
     options = ["--subjects.a.teacher.reference", "nearest_neighbour"]
     (first, *_) = load_config(write(small), options).subjects["a"].members()
     assert first.member.teacher.reference.name == "nearest_neighbour"
+
+
+def test_the_report_says_whose_answers_were_learned(small, write):
+    plain = load_config(write(small)).subjects["a"]
+    taught = load_config(write(small), ["--subjects.a.teacher.reference", "nearest_neighbour"]).subjects["a"]
+    assert "answers" not in describe_training(plain)
+    assert describe_training(taught) == (
+        describe_training(plain) + ", on the answers of nearest example instead of the outcomes"
+    )
 
 
 @pytest.mark.parametrize(
