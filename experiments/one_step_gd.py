@@ -4,7 +4,8 @@
 
 Claim     A single linear-attention head, trained on noiseless linear regression with N = d = 10, reaches the loss of
           best single gradient step, ½·MSE = 0.2062 at η* = 6.061 (the zero predictor has 0.4167), answers with the
-          same sensitivity to the query, and can be interpolated with the hand-built construction at no cost in loss.
+          same sensitivity to the query, has the hand-built construction's weights up to one scale, and can be
+          interpolated with it at no cost in loss.
           With Gaussian inputs the loss is 1 − η*, η* = N/(N + d + 1 + σ²), in units of the zero predictor's excess.
 Sources   von Oswald et al. 2022, "Transformers learn in-context by gradient descent"; Zhang, Frei & Bartlett 2023;
           Ahn et al. 2023; Mahankali et al. 2023. The closed form used for any setting is in `best_single_step`.
@@ -12,8 +13,6 @@ Time      quick: about a minute on two cores. paper: as published, 5,000 steps o
 
 Other dimensions, numbers of examples and noise are options; the closed form follows them.
 """
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +22,9 @@ from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.gradient import best_single_step
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.models import Params, one_step_gd
+from icl_lab.models import one_step_gd
 from icl_lab.probes import alignment, query_sensitivity
+from icl_lab.probes.weights import interpolation_losses, weight_cosine
 from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
@@ -35,7 +35,8 @@ from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.tasks import LinearRegression
 
 PROMPTS = 1 << 16
-LOSS_TOLERANCE, COSINE, SHAPE = 0.01, 0.99, 0.1
+LOSS_TOLERANCE, COSINE = 0.01, 0.99
+SHARES = jnp.linspace(0, 1, 5)  # of the construction, on the line from the trained weights to it
 
 
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
@@ -48,7 +49,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         prompts = jax.jit(lambda key, task=task: task.sample(key, PROMPTS))(jax.random.key(12345))
         construction, weights = one_step_gd(task.dimension, task.examples, rate)
         best = squared_error(TransformerLearner(weights, construction, subject.format), prompts)
-        losses, cosines, halfway, path = [], [], [], []
+        losses, cosines, weight_cosines, path = [], [], [], []
         gd = ReferenceLearner(task, {"rate": jnp.float32(rate)}, REFERENCES["gd_1"][1])
         few = jax.tree.map(lambda leaf: leaf[:1024], prompts)
         for index in range(len(subject.members)):
@@ -57,13 +58,13 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             # The closed form times a ratio on the same prompts: most of the sampling error cancels.
             losses.append(exact * squared_error(learner, prompts) / best)
             cosines.append(float(alignment(query_sensitivity(learner, few), query_sensitivity(gd, few)).mean()))
-            along = interpolate(params, weights, learner, prompts)
-            path.append(exact * along / best)
-            halfway.append(path[-1][len(along) // 2])
+            weight_cosines.append(min(float(value) for value in weight_cosine(learner, weights).values()))
+            path.append(exact * np.asarray(interpolation_losses(learner, weights, prompts, SHARES)) / best)
         title = f"{name}: d={task.dimension}, N={task.examples}, σ={float(task.noise):g}, {task.inputs} inputs"
         zero = zero_loss(task)
         curves[name] = (title, subject, exact, zero, np.array(path))
         half = [0.5 * value for value in losses]
+        halfway = [errors[len(SHARES) // 2] for errors in path]
         claims += [
             members_claim(
                 f"{name}.loss",
@@ -85,11 +86,20 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
                 gate="exact",
             ),
             members_claim(
+                f"{name}.weights",
+                "cosine between the products of weights that act, W_QK and W_VO, and the construction's (the smaller)",
+                "von Oswald et al. 2022; Zhang et al. 2023",
+                f"> {COSINE}",
+                weight_cosines,
+                [value > COSINE for value in weight_cosines],
+                gate="exact",
+            ),
+            members_claim(
                 f"{name}.interpolation",
                 "weights halfway between trained head and construction (scales matched) keep the loss",
                 "von Oswald et al. 2022",
                 round(0.5 * exact, 5),
-                [0.5 * value for value in halfway],
+                [0.5 * float(value) for value in halfway],
                 [abs(value / exact - 1) <= LOSS_TOLERANCE for value in halfway],
                 f"{LOSS_TOLERANCE:.0%}",
                 "exact",
@@ -113,37 +123,6 @@ def squared_error(learner: TransformerLearner, prompts: Prompts) -> float:
 def zero_loss(task: LinearRegression) -> float:
     """E[y²]: the error of answering 0."""
     return float(jnp.trace(task.input_covariance()) * task.weight_scale**2 + task.noise**2)
-
-
-def interpolate(
-    params: Params, weights: Params, learner: TransformerLearner, prompts: Prompts, points: int = 5
-) -> np.ndarray:
-    """Squared error along the straight line between the trained products of weights and the construction's.
-
-    Keys and queries, and values and outputs, act through their products only, W_QK = W_Q W_Kᵀ and W_VO = W_V W_O, and
-    only up to a scale that may move from one to the other: both products are compared at the construction's scale.
-    """
-    trained, built = products(params), products(weights)
-    scale = (trained["qk"] * built["qk"]).sum() / (built["qk"] ** 2).sum()
-    trained = {"qk": trained["qk"] / scale, "vo": trained["vo"] * scale}
-    errors = []
-    for t in np.linspace(0, 1, points):
-        mixed = {name: (1 - t) * trained[name] + t * built[name] for name in built}
-        errors.append(squared_error(dataclasses.replace(learner, params=from_products(mixed)), prompts))
-    return np.array(errors)
-
-
-def products(params: Params) -> dict[str, jax.Array]:
-    """W_Q W_Kᵀ and W_V W_O of the one layer."""
-    kernel = {name: part["kernel"] for name, part in params["layers"]["0"]["attention"].items()}
-    return {"qk": kernel["query"] @ kernel["key"].T, "vo": kernel["value"] @ kernel["output"]}
-
-
-def from_products(found: dict[str, jax.Array]) -> Params:
-    """Weights of a layer with these products: keys and outputs are identities."""
-    identity = jnp.eye(len(found["qk"]))
-    kernels = {"query": found["qk"], "key": identity, "value": found["vo"], "output": identity}
-    return {"layers": {"0": {"attention": {name: {"kernel": kernel} for name, kernel in kernels.items()}}}}
 
 
 def draw(curves: dict[str, tuple], directory: RunDirectory) -> None:
