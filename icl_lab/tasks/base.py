@@ -169,6 +169,21 @@ class Task(ABC):
 
         return pool_posterior(self.fresh(), prompts).predictive
 
+    def weighted_predictive(
+        self, prompts: Prompts, counts: Float[Array, "batch position example"]
+    ) -> Predictions | None:
+        """Posterior predictive under the training prior when example j counts as often as `counts` says at position i.
+
+        Entries of j ≥ i are ignored: ones are the exact predictive, zeros forget the examples, e^{−γ(i−j)} forgets them
+        by and by; an example of counts c has its likelihood to the power c. Default: a sum over a pool or over the
+        support of an enumerable population, None without either.
+        """
+        if isinstance(self.prior, Population) and not self.support:
+            return None
+        from icl_lab.tasks.pool import pool_posterior
+
+        return pool_posterior(self, prompts, counts).predictive
+
     # -- what follows ------------------------------------------------------------------------------------------------
 
     @property

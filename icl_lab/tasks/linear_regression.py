@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Gaussian, Prompts
-from icl_lab.tasks.base import Task, static, task_dataclass
+from icl_lab.prompts import Gaussian, Predictions, Prompts
+from icl_lab.tasks.base import Population, Task, static, task_dataclass
 from icl_lab.tasks.sequential import sequential_regression
 
 
@@ -74,6 +74,29 @@ class LinearRegression(Task):
         kernel = jnp.einsum("bif,bjf->bij", scaled, scaled, precision="highest")
         centred = sequential_regression(kernel, jnp.square(self.noise), prompts.y - prior_mean)
         return Gaussian(prior_mean + centred.mean, centred.variance)
+
+    def weighted_predictive(self, prompts: Prompts, counts: Float[Array, "batch position example"]) -> Predictions:
+        """Under the Gaussian prior ridge regression with example weights, one solve in d dimensions per position.
+
+        Posterior precision diag(τ⁻²) + Σ_j c_ij x_j x_jᵀ/σ²; the noise σ counts as 1e-5 of the prior's standard
+        deviation of outcomes at least.
+        """
+        if not isinstance(self.prior, Population):
+            found = super().weighted_predictive(prompts, counts)
+            assert found is not None
+            return found
+        z = prompts.x * self.weight_scale
+        centre = prompts.x @ (self.weight_mean * jnp.ones(self.dimension))
+        noise = jnp.maximum(jnp.square(self.noise), 1e-10 * jnp.square(z).sum(-1).mean())
+        with jax.default_matmul_precision("highest"):
+            weight = jnp.tril(counts, -1) / noise
+            outer = (z[..., :, None] * z[..., None, :]).reshape(*z.shape[:-1], -1)
+            precision = (weight @ outer).reshape(*z.shape, z.shape[-1]) + jnp.eye(self.dimension)
+            moment = weight @ (z * (prompts.y - centre)[..., None])
+            factor = jnp.linalg.cholesky(precision)
+            whiten = jax.vmap(jax.vmap(lambda a, b: jax.scipy.linalg.solve_triangular(a, b, lower=True)))
+            left, right = whiten(factor, moment), whiten(factor, z)
+        return Gaussian(centre + (left * right).sum(-1), jnp.square(right).sum(-1) + jnp.square(self.noise))
 
     def feature_covariance(self) -> Float[Array, "feature feature"]:
         return self.input_covariance()

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Array, Float, Int
 
-from icl_lab.prompts import Categorical, Prompts
-from icl_lab.tasks.base import Task, static, task_dataclass
+from icl_lab.prompts import Categorical, Predictions, Prompts
+from icl_lab.tasks.base import Population, Task, static, task_dataclass
 from icl_lab.tasks.sequential import sum_before
 
 SWAPS = 8  # of blocks, in another order of the same evidence
@@ -157,6 +157,20 @@ class MarkovChain(Task):
             counts = sum_before(context[..., :, None] * targets[..., None, :], axis=1)
             counts = jnp.einsum("bpf,bpft->bpt", context, counts)
         followed = jnp.where(known, counts, 0.0) + self.concentration
+        return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
+
+    def weighted_predictive(
+        self, prompts: Prompts, counts: Float[Array, "batch position example"]
+    ) -> Predictions | None:
+        """Of free Dirichlet rows the posterior predictive from weighted counts, Σ_j c_ij [context j = context i, y_j]."""
+        if not isinstance(self.prior, Population):
+            return super().weighted_predictive(prompts, counts)
+        if self.rows != "dirichlet" or self.initial == "stationary":
+            return None
+        context, targets = self.features(prompts.x), jax.nn.one_hot(prompts.y, self.states)
+        with jax.default_matmul_precision("highest"):
+            same = jnp.tril(counts, -1) * jnp.einsum("bif,bjf->bij", context, context)
+            followed = same @ targets + self.concentration
         return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
 
 

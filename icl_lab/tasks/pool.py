@@ -67,15 +67,21 @@ def _fold(
     """Fold `step(carry, index [c], log_weight [c, batch, position], outcome [c, batch, position])` over pool chunks."""
     size, latent_at, log_prior = _latents(task)
 
+    counts = jnp.tril(exponent, -1) if jnp.ndim(exponent) == 3 else None
+
     def member(index: Array) -> tuple[Array, Predictions]:
         latent, prior = latent_at(index), log_prior(index)
 
-        def one(x: Array, y: Array) -> tuple[Array, Predictions]:
+        def one(x: Array, y: Array, counts: Array | None) -> tuple[Array, Predictions]:
             outcome = task.outcome(latent, x)
-            seen = jnp.cumsum(task.input_log_prob(latent, x, y))
-            return prior + exponent * (seen + sum_before(outcome.log_prob(y))), outcome
+            inputs, outcomes = task.input_log_prob(latent, x, y), outcome.log_prob(y)
+            if counts is None:
+                seen = exponent * (jnp.cumsum(inputs) + sum_before(outcomes))
+            else:
+                seen = inputs + jnp.matmul(counts, inputs + outcomes, precision="highest")
+            return prior + seen, outcome
 
-        return jax.vmap(one)(prompts.x, prompts.y)
+        return jax.vmap(one)(prompts.x, prompts.y, counts)
 
     def body(chunk: Array, carry: Any) -> Any:
         index = chunk * CHUNK + jnp.arange(CHUNK)
@@ -93,7 +99,8 @@ def pool_posterior(task: Task, prompts: Prompts, exponent: Array | float = 1.0) 
         task: whose prior and outcomes.
         prompts: what has been seen.
         exponent: β of the tempered posterior, whose weights are π_m L_m^β for a likelihood L_m: 1 is Bayes, β → ∞ the
-            MAP member, β → 0 forgets the prompt. With β ≠ 1 `log_evidence` is that of the tempered likelihood.
+            MAP member, β → 0 forgets the prompt. Or how often example j counts at position i, [batch, position,
+            example], entries of j ≥ i ignored. With exponents other than 1 `log_evidence` is of the tempered likelihood.
 
     Raises:
         TypeError: the task's prior is neither.

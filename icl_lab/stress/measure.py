@@ -1,0 +1,146 @@
+"""Stress a learner: bias, mismatch and distance per prompt, see `stress.base`.
+
+What depends on the task alone (changed prompts, both exact learners, the unit) is one compiled program per perturbation
+and is shared by all learners; a learner is compiled once per shape of prompts.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.formats import Format
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.pytrees import pytree_dataclass
+from icl_lab.stress.base import Perturbation, Strength
+from icl_lab.tasks import Task
+
+Learner = Callable[[Prompts], Predictions]
+
+
+@pytree_dataclass
+class Stressed:
+    """Prompts before and after a change, and what exact learners say of them.
+
+    Attributes:
+        before, after: the same draw without and with the change to the prompts (of another task: another draw).
+        trained: t, the training prior's exact predictive on `after`; None where there is none in closed form.
+        changed: c, the changed prior's.
+        unit: v on `after`, [prompt, position].
+    """
+
+    before: Prompts
+    after: Prompts
+    trained: Any
+    changed: Any
+    unit: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Means over the scored positions of every prompt, in nats, [prompt]; NaN where there is nothing to compare with.
+
+    Attributes:
+        bias: D(c‖s) − D(c‖t).
+        mismatch: D(c‖t).
+        distance: D(t‖s).
+        moved: D(s before ‖ s after).
+    """
+
+    bias: Float[np.ndarray, " prompt"]
+    mismatch: Float[np.ndarray, " prompt"]
+    distance: Float[np.ndarray, " prompt"]
+    moved: Float[np.ndarray, " prompt"]
+
+    NAMES = ("bias", "mismatch", "distance", "moved")
+
+
+def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, strength: Strength) -> Stressed:
+    """A batch of changed prompts with both exact answers.
+
+    Args:
+        perturbation: what is changed.
+        task: that the subject was trained on.
+        key: of the draw; strengths share it, so that what is not changed stays the same.
+        prompts: how many.
+        strength: how far.
+
+    Raises:
+        ValueError: the perturbation makes no sense for the task.
+    """
+    reason = perturbation.applies(task)
+    if reason:
+        raise ValueError(f"{perturbation.name}: {reason}")
+    return _stressed(perturbation, prompts, strength, task, key)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=FOR_ONE_RUN)
+def _stressed(perturbation: Perturbation, prompts: int, strength: Strength, task: Task, key: Array) -> Stressed:
+    draw_key, change_key = jax.random.split(key)
+    with jax.default_matmul_precision("highest"):
+        other = perturbation.task(task, strength)
+        before = other.sample(draw_key, prompts)
+        after = perturbation.prompts(other, before, change_key, strength)
+        trained = task.posterior_predictive(after)
+        changed = trained if other is task else other.posterior_predictive(after)
+        answers = [None if found is None else found.answer() for found in (trained, changed)]
+        return Stressed(before, after, *answers, task.unit(after))
+
+
+@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
+def _answers(learner: Learner, prompts: Prompts) -> Predictions:
+    with jax.default_matmul_precision("highest"):
+        return learner(prompts).answer()
+
+
+def in_format(learner: Learner, format: Callable[[Format], Format]) -> Learner:
+    """The same learner, reading prompts in a changed format if it reads any."""
+    own = getattr(learner, "format", None)
+    if own is None:
+        return learner
+    other = format(own)
+    return learner if other == own else dataclasses.replace(learner, format=other)  # pyrefly: ignore
+
+
+def terms(perturbation: Perturbation, given: Stressed, learner: Learner, strength: Strength) -> Terms:
+    """What the change does to a learner.
+
+    Args:
+        perturbation, strength: of `given`.
+        given: by `stressed`.
+        learner: a pytree, as all of the lab's are.
+    """
+    reader = in_format(learner, lambda format: perturbation.format(format, strength))
+    answer = _answers(reader, given.after)
+    scored = np.asarray(given.after.scored) & _answered(answer)
+
+    def apart(first: Predictions | None, second: Predictions | None) -> np.ndarray:
+        if first is None or second is None:
+            return np.full(len(scored), np.nan)
+        found = np.asarray(first.divergence(second, given.unit))
+        return _mean(found, scored)
+
+    lost, mismatch = apart(given.changed, answer), apart(given.changed, given.trained)
+    moved = np.full(len(scored), np.nan)
+    if perturbation.aligned:
+        moved = apart(_answers(learner, given.before), answer)
+    if not perturbation.likelihood:
+        lost = mismatch = np.full(len(scored), np.nan)
+    distance = apart(given.trained, answer) if perturbation.likelihood else np.full(len(scored), np.nan)
+    return Terms(lost - mismatch, mismatch, distance, moved)
+
+
+def _answered(answer: Predictions) -> np.ndarray:
+    """Positions that the learner answers at all: a format may read the last one only."""
+    return np.isfinite(np.asarray(answer.mean_target())).all(-1)
+
+
+def _mean(values: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Mean over scored positions; NaN for prompts without any."""
+    count = scored.sum(-1)
+    return np.where(scored, values, 0.0).sum(-1) / np.where(count > 0, count, np.nan)
