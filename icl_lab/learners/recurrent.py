@@ -1,10 +1,11 @@
-"""A trained delta-rule network as a learner."""
+"""A trained recurrent network as a learner."""
 
 from typing import Any
 
 from icl_lab.formats import Format
-from icl_lab.learners.transformer import network_answers
-from icl_lab.models.recurrent import DeltaRuleModel
+from icl_lab.learners.transformer import TransformerLearner, network_answers
+from icl_lab.models import Model
+from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes, Real
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass, static
@@ -15,9 +16,18 @@ class RecurrentLearner:
     """What `TransformerLearner` is for transformers; a class of its own, because it has no attention to look at."""
 
     params: Any
-    model: DeltaRuleModel = static()
+    model: Network = static()
     format: Format = static()
     outcomes: Outcomes = static(default=Real())
 
     def __call__(self, prompts: Prompts) -> Predictions:
         return network_answers(self.model, self.params, self.format, self.outcomes, prompts)
+
+
+def network_learner(
+    model: Network, params: Any, format: Format, outcomes: Outcomes
+) -> TransformerLearner | RecurrentLearner:
+    """A network with its parameters as a learner of its class."""
+    if isinstance(model, Model):
+        return TransformerLearner(params, model, format, outcomes)
+    return RecurrentLearner(params, model, format, outcomes)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from icl_lab.models.config import TransformerConfig
 from icl_lab.models.layers import Linear, Normals, together
+from icl_lab.models.positions import penalties, rotated
 
 Tap = Callable[[str, Array], Array]
 
@@ -40,8 +41,10 @@ class Attention(nnx.Module):
 
     softmax: pattern = softmax over visible keys of q·k/√head_size.
     linear: pattern = q·k / (number of visible keys), zero at hidden keys; von Oswald et al. 2022.
-    Keys of softmax attention have no bias: it would shift all scores of a row alike, which changes nothing.
-    The `scores` site holds the products before the mask, so a replaced score cannot make the future visible.
+    Keys of softmax attention have no bias: it would shift all scores of a row alike, which changes nothing. Under a
+    rotation it would not, but there is none either, so that position schemes differ in nothing else.
+    The `q` and `k` sites hold what was projected, before a rotation; `scores` the products with everything that
+    positions do to them, before the mask, so a replaced score cannot make the future visible.
     """
 
     def __init__(self, config: TransformerConfig, normals: Normals):
@@ -62,9 +65,14 @@ class Attention(nnx.Module):
         else:
             projected = [self.query(rows_of(x, rows)), *together(x, self.key, self.value)]
         q, k, v = (tap(site, self.split(y)) for site, y in zip("qkv", projected, strict=True))
+        at = np.arange(x.shape[1])
+        if self.config.positions == "rotary":
+            q, k = rotated(q, at[rows]), rotated(k, at)
         if self.config.attention == "softmax":
             q = q * self.config.size_of_head**-0.5
         products = jnp.einsum("bhtc,bhsc->bhts", q, k)
+        if self.config.positions == "alibi":
+            products = products + penalties(self.config.heads, at[rows], len(at)).astype(products.dtype)
         if self.distances is not None:
             by_distance = self.by_distance(self.distances[...], rows, x.shape[1])
             products = products + jnp.einsum("bhtc,tshc->bhts", q, by_distance)

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 Attention = Literal["softmax", "linear"]
 Normalisation = Literal["layer", "none"]
-Positions = Literal["learned", "relative", "none"]
+Positions = Literal["learned", "sinusoidal", "rotary", "alibi", "relative", "none"]
 Mask = Literal["causal", "full", "prefix", "context"]
 Initialisation = Literal["scaled", "lecun", "gpt2", "normal"]
 
@@ -35,14 +35,17 @@ class TransformerConfig:
 
     Attributes:
         channels: channels of an input token.
-        tokens: longest sequence. It binds with learned and relative positions.
+        tokens: longest sequence. It binds with learned and relative positions; the others serve longer ones too.
         layers, heads, width: the usual; `width` is the size of the residual stream.
         head_size: channels per head; None: width // heads.
         mlp: hidden width of the MLP in multiples of `width`; 0: attention only.
         attention: "softmax": pattern = softmax(q·k/√head_size); "linear": pattern = q·k / number of visible keys.
         normalisation: "layer": layer normalisation before attention, MLP and readout; "none".
-        positions: "learned": one vector per token index, added to the embedding; "relative": in every layer one vector
-            per distance t − s ≥ 0, added to the key, so that scores are q_t·(k_s + r_{t−s}) (Shaw et al. 2018); "none".
+        positions: "learned": one vector per token index, added to the embedding; "sinusoidal": a fixed one (Vaswani
+            et al. 2017); "rotary": queries and keys of every head are turned by the token index (Su et al. 2021);
+            "alibi": scores − slope·|t − s|, head h of H with slope 2^(−8h/H)
+            (Press et al. 2022); "relative": in every layer one vector per distance t − s ≥ 0, added to the key, so that
+            scores are q_t·(k_s + r_{t−s}) (Shaw et al. 2018); "none". See `positions`.
         mask: "causal"; "full"; "prefix": the first `prefix` tokens see one another, the rest is causal; "context": all
             see every token but the last, which is the paired format's query and no example (von Oswald's choice; under
             "full" the query's own residual enters from the second layer on).
@@ -92,6 +95,10 @@ class TransformerConfig:
             raise ValueError(f"heads: {self.heads} does not divide width {self.width}; change one or give head_size")
         if self.head_size is not None and self.head_size < 1:
             raise ValueError(f"head_size: {self.head_size} is too small; it must be at least 1, or None")
+        if self.positions == "rotary" and self.size_of_head % 2:
+            raise ValueError(f"head_size: {self.size_of_head} is odd; positions='rotary' turns pairs of channels")
+        if self.positions == "alibi" and self.attention == "linear":
+            raise ValueError("positions: 'alibi' is a penalty inside the softmax; use attention='softmax' or others")
         if not self.initial_scale > 0:
             raise ValueError(f"initial_scale: {self.initial_scale} must be above 0")
         if self.mask == "prefix" and not 1 <= self.prefix <= self.tokens:

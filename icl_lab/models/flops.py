@@ -1,7 +1,8 @@
 """Floating-point operations of a training step: what utilisation is measured against.
 
 A matrix product [m, k] × [k, n] counts 2·m·k·n, and a training step three times the forward pass. Normalisation,
-activation, softmax, optimiser and sampling count nothing.
+activation, softmax, optimiser and sampling count nothing; of the position schemes only relative ones, whose vectors are
+multiplied with every query.
 """
 
 from icl_lab.models.config import TransformerConfig
@@ -36,5 +37,7 @@ def performed_step_flops(config: TransformerConfig, batch: int, tokens: int, rea
     last = 2 * config.width * inner + 2 * config.mlp * config.width**2
     ends = config.width * config.outputs if config.embedding else 0
     unread = 6 * (last + ends) * saved + 12 * saved * tokens * inner
+    rows = batch * ((config.applications - 1) * tokens + read)
+    distances = 6 * rows * tokens * inner if config.positions == "relative" else 0
     first = 2 * batch * tokens * config.width * config.channels if config.embedding else 0
-    return step_flops(config, batch, tokens) - unread - first
+    return step_flops(config, batch, tokens) - unread - first + distances

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from icl_lab.models.attention import Tap
 from icl_lab.models.layers import Normals
+from icl_lab.models.positions import LENGTH_BOUND
 from icl_lab.models.transformer import EVERY, Transformer, TransformerConfig
 
 Params = dict[str, Any]
@@ -60,12 +61,12 @@ class Model:
             tap: tap(site, value) -> value is called at every site, e.g. "0.pattern", with all tokens; see `sites`.
 
         Raises:
-            ValueError: inputs that are not [batch, token, channels], or longer than the learned positions.
+            ValueError: inputs that are not [batch, token, channels], or longer than learned or relative positions.
         """
         config = self.config
         if inputs.ndim != 3 or inputs.shape[-1] != config.channels:
             raise ValueError(f"inputs: shape {inputs.shape} should be [batch, token, channels = {config.channels}]")
-        if config.positions != "none" and inputs.shape[1] > config.tokens:
+        if config.positions in LENGTH_BOUND and inputs.shape[1] > config.tokens:
             raise ValueError(
                 f"inputs: {inputs.shape[1]} tokens are more than tokens = {config.tokens} {config.positions} positions"
             )

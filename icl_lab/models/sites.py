@@ -31,7 +31,8 @@ SITES: dict[str, tuple[str, ...]] = {
     "resid_post": ("batch", "token", "width"),
 }
 """Every site of a layer, in the order of the forward pass, with its axes. `q` of softmax attention is before the
-division by √head_size, `scores` after it and before the mask. `resid_mid` and `mlp_out` exist only with an MLP."""
+division by √head_size, `scores` after it and before the mask; rotary positions turn q and k between the two.
+`resid_mid` and `mlp_out` exist only with an MLP."""
 
 Replacement = Array | Callable[[Array], Any]
 

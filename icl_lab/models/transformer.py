@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from icl_lab.models.attention import Attention, Tap, rows_of
 from icl_lab.models.config import TransformerConfig
 from icl_lab.models.layers import MLP, LayerNorm, Linear, Normals
+from icl_lab.models.positions import sinusoids
 
 __all__ = ["Transformer", "TransformerConfig"]
 
@@ -64,6 +65,8 @@ class Transformer(nnx.Module):
         config = self.config
         stream = inputs if self.embed is None else self.embed(inputs)
         stream = stream if self.positions is None else stream + self.positions[...][: inputs.shape[1]]
+        if config.positions == "sinusoidal":
+            stream = stream + sinusoids(inputs.shape[1], config.width).astype(stream.dtype)
         for application in range(config.applications):
             last = application == config.applications - 1
             block = self.layers[str(application % config.layers)]

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import TransformerConfig, capture
 from icl_lab.models.layers import EPSILON
+from icl_lab.models.positions import sinusoids
 from icl_lab.probes.interventions import asked
 from icl_lab.prompts import Prompts
 
@@ -49,6 +50,8 @@ def logit_attribution(
         inputs = learner.format.encode(prompts, learner.outcomes)
         _, found = capture(learner.model, params, inputs, wanted)
         placed = params["positions"][token] if config.positions == "learned" else jnp.zeros(config.width)
+        if config.positions == "sinusoidal":
+            placed = jnp.asarray(sinusoids(token + 1, config.width)[token])
         written = [found["0.resid_pre"][:, token] - placed, jnp.broadcast_to(placed, (inputs.shape[0], config.width))]
         for layer in layers:
             output = params["layers"][str(layer % config.layers)]["attention"]["output"]

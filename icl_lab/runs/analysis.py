@@ -25,8 +25,9 @@ from icl_lab.hypotheses.judge import (
 )
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.outside import OutsideLearner
+from icl_lab.learners.recurrent import RecurrentLearner, network_learner
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.models import Model
+from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes
 from icl_lab.probes import alignment, label_influence, label_nonlinearity, mean_attention, query_sensitivity
 from icl_lab.prompts import Predictions, Prompts
@@ -335,10 +336,12 @@ def token_labels(format: Format, positions: int) -> str:
     return json.dumps(list(format.labels(positions)))
 
 
-def transformer_learners(model: Model, format: Format, params: Any, outcomes: Outcomes) -> list[TransformerLearner]:
+def network_learners(
+    model: Network, format: Format, params: Any, outcomes: Outcomes
+) -> list[TransformerLearner | RecurrentLearner]:
     """One learner per member of stacked parameters."""
     count = len(jax.tree.leaves(params)[0])
     return [
-        TransformerLearner(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), params), model, format, outcomes)
+        network_learner(model, jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), params), format, outcomes)
         for i in range(count)
     ]

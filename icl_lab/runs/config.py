@@ -97,7 +97,8 @@ class RunConfig(Section):
         """Everything that decides the results, defaults and derived widths included, as plain JSON values."""
         plain = self.model_dump(mode="json")
         for name, subject in self.subjects.items():
-            plain["subjects"][name]["model"]["width"] = subject.transformer().width
+            if (transformer := subject.transformer()) is not None:
+                plain["subjects"][name]["model"]["width"] = transformer.width
         return plain
 
     def hash8(self) -> str:

@@ -14,13 +14,15 @@ import yaml
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS
-from icl_lab.runs.analysis import Judged, analyse, token_labels, transformer_learners
+from icl_lab.models import Model
+from icl_lab.runs.analysis import Judged, analyse, network_learners, token_labels
 from icl_lab.runs.battery import seen_and_predicted
 from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
 from icl_lab.runs.inside import with_attention, with_mechanism
+from icl_lab.runs.model_section import describe_network
 from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
 from icl_lab.runs.subject import Expectation, Subject
@@ -85,9 +87,9 @@ def judge_subjects(
     for name, subject in trained.items():
         planned = subject.members
         outcomes = planned[0].member.task.outcomes
-        learners = transformer_learners(subject.model, subject.format, subject.params, outcomes)
-        earlier = {
-            step: transformer_learners(subject.model, subject.format, subject.snapshots.load(step), outcomes)
+        learners = network_learners(subject.model, subject.format, subject.params, outcomes)
+        earlier: dict[int, list[Any]] = {
+            step: network_learners(subject.model, subject.format, subject.snapshots.load(step), outcomes)
             for step in subject.steps
         }
         judged = [
@@ -112,7 +114,9 @@ def judge_subjects(
         members = [*judged, untrained]
         dataset = analyse(members, answered, config.bootstrap, progress=tell)
         if config.mechanism:
-            dataset = with_attention(members, earlier, with_mechanism(members, dataset, config.seed, tell))
+            dataset = with_mechanism(members, dataset, config.seed, tell)
+            if isinstance(subject.model, Model):
+                dataset = with_attention(members, earlier, dataset)
         if config.battery:
             dataset = seen_and_predicted(members, dataset, config.seed, config.bootstrap, config.probes, tell)
         groups[name] = _described(dataset, subject)
@@ -147,17 +151,10 @@ def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Da
     log = np.full((dataset.sizes["member"], len(ends)), np.nan)
     log[: len(loss)] = loss
     dataset = dataset.assign(train_loss=(("member", "log_step"), log)).assign_coords(log_step=ends)
-    config = subject.model.config
-    loops = f" × {config.loops} loops" if config.loops > 1 else ""
-    model = (
-        f"{config.layers} layer{'s' if config.layers > 1 else ''}{loops}, "
-        f"{config.heads} head{'s' if config.heads > 1 else ''}, width {config.width}, {config.attention} attention, "
-        f"{config.mask} mask, {'MLP' if config.mlp else 'no MLP'}, {config.positions} positions"
-    )
     return dataset.assign_attrs(
         title=subject.subject.title or subject.name.replace("_", " "),
         description=subject.subject.description,
-        model=model,
+        model=describe_network(subject.model.config),
         task=describe_task(subject.members[0].member.task),
         family=family_of(subject.members[0].member.task),
         training=describe_training(subject.subject),

@@ -22,6 +22,7 @@ from icl_lab.runs.environment import surroundings
 from icl_lab.runs.execute import describe_task
 from icl_lab.runs.named import NamedSettings
 from icl_lab.runs.results import write_results
+from icl_lab.runs.subject import Subject
 
 if TYPE_CHECKING:
     import xarray
@@ -53,8 +54,7 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
     """
     plain = config.resolved()["subjects"]
     chosen = {
-        name: {"task": plain[name]["task"], "depth": subject.transformer().applications}
-        for name, subject in config.subjects.items()
+        name: {"task": plain[name]["task"], "depth": depth_of(subject)} for name, subject in config.subjects.items()
     }
     settings = PowerConfig(subjects=chosen, prompts=prompts, seed=config.judge.seed)
     directory = RunDirectory.create(settings, output)
@@ -72,7 +72,7 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
             fits = bank.fit_to_task()
             told = tellings(bank, fits, readings)
             groups[name] = dataset_of(separations(bank, fits, readings, depth), told).assign_attrs(
-                title=subject.title or name, task=describe_task(task), depth=depth, looked_at=prompts
+                title=subject.title or name, task=describe_task(task), depth=depth or "any", looked_at=prompts
             )
             claims += claims_of(name, told)
         attributes = surroundings() | {"config": yaml.safe_dump(settings.resolved(), sort_keys=False)}
@@ -80,6 +80,12 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
         write_claims(directory.claims_file, claims)
         directory.finish()
     return directory
+
+
+def depth_of(subject: Subject) -> int | None:
+    """Layers of the network; None where it takes a step per token: any number of steps counts."""
+    transformer = subject.transformer()
+    return None if transformer is None else transformer.applications
 
 
 def claims_of(name: str, told: Sequence[Telling]) -> list[Claim]:

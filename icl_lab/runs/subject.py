@@ -14,8 +14,10 @@ from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.models.attention import visible
+from icl_lab.models.network import Network
 from icl_lab.runs.errors import nearest
 from icl_lab.runs.messages import FieldError, at
+from icl_lab.runs.model_section import ModelSection, NetworkSection, model_section, network
 from icl_lab.runs.sections import LARGEST_INTEGER, Section, section_of
 from icl_lab.runs.task_section import TaskSection, task_section
 from icl_lab.runs.teacher_section import TeacherSection
@@ -23,12 +25,8 @@ from icl_lab.tasks import Task
 from icl_lab.training import Member, TrainingSettings
 from icl_lab.training.regimes import TRAINING
 
-DEFAULT_WIDTH = TransformerConfig.width
 SEEDS_APART = 1000
-# Derived from task and format, so not written in a configuration; the width is with embedding: false.
-ModelSection = section_of(
-    TransformerConfig, leave_out=("channels", "tokens", "outputs"), replace={"width": (int | None, None)}
-)
+NO_KIND: Any = ModelSection()
 TrainingSection = section_of(TrainingSettings)
 FormatName = Literal[tuple(FORMATS)]  # type: ignore[valid-type]
 MemberKind = Literal["trained", "shuffled labels"]
@@ -107,13 +105,13 @@ class Expectation(Section):
 
 
 class Subject(Section):
-    """A transformer to be trained and judged.
+    """A network to be trained and judged.
 
     Attributes:
         title, description: for the report.
         task: what it is trained on.
         format: how prompts become tokens.
-        model: the transformer; channels and tokens follow from task and format.
+        model: the network, a transformer where no `kind` says otherwise; its ends follow from task and format.
         training: objective, optimiser, length.
         teacher: a reference learner whose answers are trained on in place of the outcomes.
         ensemble: which members are trained.
@@ -124,7 +122,7 @@ class Subject(Section):
     description: str = ""
     task: Annotated[pydantic.SerializeAsAny[TaskSection], pydantic.BeforeValidator(task_section)]
     format: FormatName = "interleaved"
-    model: ModelSection = ModelSection()  # type: ignore[valid-type]
+    model: Annotated[pydantic.SerializeAsAny[NetworkSection], pydantic.BeforeValidator(model_section)] = NO_KIND
     training: TrainingSection = TrainingSection()  # type: ignore[valid-type]
     teacher: TeacherSection = TeacherSection()
     ensemble: Ensemble = Ensemble()
@@ -133,7 +131,7 @@ class Subject(Section):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "Subject":
         at(("task",), self.task.check)
-        task, config = self.build_task(), self.transformer()
+        task, config = self.build_task(), self.build_model().config
         batch = self.build_training().batch
         if self.build_format().streams and not task.is_stream:
             raise FieldError(
@@ -141,9 +139,10 @@ class Subject(Section):
                 f"{self.format!r} is for streams; the inputs of {self.task.kind!r} do not follow from its outcomes; "
                 "use 'interleaved' or 'paired'",
             )
-        _check_mask(self.format, self.build_format(), config, task.positions)
         least = task.inputs_size + task.outcomes.size
-        if config.width < least:
+        if isinstance(config, TransformerConfig):
+            _check_mask(self.format, self.build_format(), config, task.positions)
+        if isinstance(config, TransformerConfig) and config.width < least:
             need = f"an input of {task.inputs_size} features and its outcome"
             raise FieldError(("model", "width"), f"{config.width} cannot hold {need}; use at least {least}")
         if self.teacher.reference is not None and self.ensemble.shuffled_labels:
@@ -170,8 +169,8 @@ class Subject(Section):
         """The format."""
         return FORMATS[self.format]()
 
-    def transformer(self) -> TransformerConfig:
-        """The model with its derived fields.
+    def build_model(self) -> Network:
+        """The network with its derived fields, without parameters.
 
         Raises:
             FieldError: its fields contradict one another, the task or the format.
@@ -179,14 +178,12 @@ class Subject(Section):
         task, format = self.build_task(), self.build_format()
         outputs = task.outcomes.size
         channels, tokens = format.channels(task.inputs_size, outputs), format.tokens(task.positions)
-        given: dict[str, Any] = dict(self.model)
-        if given["width"] is None:
-            given["width"] = DEFAULT_WIDTH if given["embedding"] else channels
-        return at(("model",), lambda: TransformerConfig(channels=channels, tokens=tokens, outputs=outputs, **given))
+        return at(("model",), lambda: network(self.model, channels, tokens, outputs))
 
-    def build_model(self) -> Model:
-        """The model, without parameters."""
-        return Model(self.transformer())
+    def transformer(self) -> TransformerConfig | None:
+        """What the model is if it is a transformer, else None."""
+        model = self.build_model()
+        return model.config if isinstance(model, Model) else None
 
     def build_training(self) -> TrainingSettings:
         """The training settings."""

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.formats import Format
-from icl_lab.learners import TransformerLearner
-from icl_lab.models import Model, Params
+from icl_lab.learners.recurrent import network_learner
+from icl_lab.models import Params
 from icl_lab.runs.checkpoints import Checkpoints
 from icl_lab.runs.errors import InputError, RunError
 from icl_lab.runs.progress import watch
@@ -38,7 +38,7 @@ class TrainedSubject:
     Attributes:
         name, subject: from the configuration.
         members: what each index of the member axis is.
-        model, format: to make a learner of parameters.
+        model, format: to make a learner of parameters; the model is a `Network`.
         params: after the last step, every array with a leading member axis.
         history: "loss" and "gradient_norm" [member, step]; "loss_per_position" [member, chunk, position] and
             "chunk_end" [chunk], the step after each chunk. Squared error, before each update.
@@ -49,17 +49,20 @@ class TrainedSubject:
     name: str
     subject: Subject
     members: list[PlannedMember]
-    model: Model
+    model: Any
     format: Format
     params: Params
     history: History
     snapshots: Snapshots
     steps: list[int]
 
-    def learner(self, member: int, params: Params | None = None) -> TransformerLearner:
-        """One member as a learner, after its last step or with the stacked parameters of a snapshot."""
+    def learner(self, member: int, params: Params | None = None) -> Any:
+        """One member as a learner, after its last step or with the stacked parameters of a snapshot.
+
+        Of a transformer a `TransformerLearner`, of other networks a `RecurrentLearner`.
+        """
         own = jax.tree.map(lambda leaf: jnp.asarray(leaf[member]), self.params if params is None else params)
-        return TransformerLearner(own, self.model, self.format, self.members[member].member.task.outcomes)
+        return network_learner(self.model, own, self.format, self.members[member].member.task.outcomes)
 
     def training_log(self, points: int = 300) -> tuple[np.ndarray, np.ndarray]:
         """Training loss, thinned: at most `points` steps spaced evenly in the logarithm, and [member, point] the mean

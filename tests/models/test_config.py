@@ -20,6 +20,8 @@ BASE = {"channels": 4, "tokens": 7, "layers": 2, "heads": 2, "width": 8}
         ({"embedding": False}, ["width", "8", "channels = 4"]),
         ({"embedding": False, "width": 4, "outputs": 2}, ["outputs", "2", "must be 1"]),
         ({"head_size": 0}, ["head_size", "0", "at least 1"]),
+        ({"head_size": 5, "positions": "rotary"}, ["head_size", "5 is odd", "pairs of channels"]),
+        ({"attention": "linear", "positions": "alibi"}, ["positions", "'alibi'", "attention='softmax'"]),
         ({"initial_scale": float("nan")}, ["initial_scale", "nan", "above 0"]),
     ],
 )
@@ -37,6 +39,7 @@ def test_impossible_configurations_name_the_field_and_what_would_be_right(change
     [
         ("attention", "softmax, linear"),
         ("mask", "causal, full, prefix, context"),
+        ("positions", "learned, sinusoidal, rotary, alibi, relative, none"),
         ("initialisation", "scaled, lecun, gpt2, normal"),
     ],
 )
@@ -55,6 +58,8 @@ def test_unknown_choices_list_the_known(field: str, choices: str, monkeypatch: p
         ({"mlp": 0}, 2 * (280 + 16) + 40 + 9 + 16 + 56),
         ({"bias": False, "positions": "none", "normalisation": "none"}, 2 * (256 + 512) + 32 + 8),
         ({"head_size": 16}, 2 * (3 * 8 * 32 + 2 * 32 + 32 * 8 + 8 + 552 + 32) + 40 + 9 + 16 + 56),
+        *(({"positions": scheme}, 2 * (280 + 552 + 32) + 40 + 9 + 16) for scheme in ("sinusoidal", "rotary", "alibi")),
+        ({"positions": "relative"}, 2 * (280 + 552 + 32 + 56) + 40 + 9 + 16),
         ({"attention": "linear"}, 2 * (288 + 552 + 32) + 40 + 9 + 16 + 56),
         ({"loops": 3}, 2 * (280 + 552 + 32) + 40 + 9 + 16 + 56),
         ({"outputs": 5}, 2 * (280 + 552 + 32) + 40 + 45 + 16 + 56),

@@ -20,9 +20,11 @@ def test_the_headline_shape_by_hand() -> None:
     "config",
     [
         TransformerConfig(channels=9, tokens=31, layers=2, heads=2, width=64, normalisation="none"),
-        TransformerConfig(channels=20, tokens=31, width=48, heads=2, loops=2, mlp=0, head_size=40),
+        TransformerConfig(
+            channels=20, tokens=31, width=48, heads=2, loops=2, mlp=0, head_size=40, positions="relative"
+        ),
     ],
-    ids=["two layers", "looped, attention only"],
+    ids=["two layers", "looped, attention only, relative positions"],
 )
 @pytest.mark.parametrize("read", [slice(0, 31), slice(30, 31)], ids=["all", "last"])
 def test_performed_operations_are_those_of_the_compiled_gradient(config: TransformerConfig, read: slice) -> None:
