@@ -45,6 +45,11 @@ def _parser() -> _Parser:
     run.add_argument("-h", "--help", action="store_true")
     report = command("report", "draw the figures and the page of a finished run again")
     report.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    stress = command("stress", "change the prompts of a finished run's networks: bias, mismatch, what moved")
+    stress.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    stress.add_argument(
+        "--only", nargs="+", default=(), metavar="NAME", help="some of `icl-lab list stress` (default: all)"
+    )
     verify = command("verify", "check closed forms and constructions, one line each; exit 1 if one fails")
     verify.add_argument("--dimension", type=int, default=5, help="d of the one-layer minimum to check (default: 5)")
     verify.add_argument("--examples", type=int, default=20, help="N of it (default: 20)")
@@ -130,6 +135,8 @@ def _dispatch(arguments: list[str]) -> int:
             return _run(given.config, given.output, [*rest, *(["--help"] if given.help else [])])
         case "report":
             return _report(given.run)
+        case "stress":
+            return _stress(given.run, given.only)
         case "verify":
             return _verify(given.dimension, given.examples, given.noise_variance)
         case "calibrate":
@@ -171,6 +178,23 @@ def _report(path: Path) -> int:
     from icl_lab.runs.directory import RunDirectory
 
     _show_report(RunDirectory.open(path).path, draw=True)
+    return 0
+
+
+def _stress(path: Path, only: Sequence[str]) -> int:
+    from icl_lab.runs.directory import RunDirectory
+    from icl_lab.runs.errors import nearest
+    from icl_lab.runs.stress import stress_run
+    from icl_lab.stress.perturbations import PERTURBATIONS
+
+    for name in only:
+        if name not in PERTURBATIONS:
+            raise InputError(
+                f"--only: {name!r} is no stress test; {nearest(name, list(PERTURBATIONS), 'stress tests')}"
+            )
+    directory = RunDirectory.open(path)
+    stress_run(directory, only, say=lambda line: print(line, file=sys.stderr))
+    _show_report(directory.path, draw=True)
     return 0
 
 

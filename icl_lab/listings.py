@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-NAMES = {"stress": "stress tests"}
 Rows = list[tuple[str, str]]
 
 
@@ -15,8 +14,6 @@ def show(what: str) -> int:
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
-    if not rows:
-        print(f"no {NAMES.get(what, what)} yet")
     return 0
 
 
@@ -44,6 +41,12 @@ def _probes() -> Rows:
     return list(PROBES.items())
 
 
+def _stress() -> Rows:
+    from icl_lab.stress.perturbations import PERTURBATIONS
+
+    return [(name, f"{perturbation.title}: {perturbation.question}") for name, perturbation in PERTURBATIONS.items()]
+
+
 def _sites() -> Rows:
     from icl_lab.models.sites import SITES
 
@@ -69,7 +72,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     "learners": _learners,
     "hypotheses": _hypotheses,
     "probes": _probes,
-    "stress": list,  # the room is planned and empty
+    "stress": _stress,
     "sites": _sites,
     "experiments": _experiments,
 }

@@ -17,6 +17,7 @@ from icl_lab.runs.sections import Section
 from icl_lab.runs.subject import Subject
 from icl_lab.runs.task_section import source_digest
 from icl_lab.runs.yaml_file import read_yaml
+from icl_lab.stress.perturbations import PERTURBATIONS
 
 # Part of every run's hash: raise it when stored results change their meaning, and no old ones are reused.
 SCHEMA = 2
@@ -38,6 +39,8 @@ class JudgeConfig(Section):
         mechanism: look inside the networks too: signatures of circuits, and attention at every snapshot.
         battery: ask every member, and the best reference of every hypothesis, the behavioural probes.
         probes: names of those that are asked; empty: all that make sense for the task.
+        stress: change the prompts of every member, see `icl-lab list stress`.
+        perturbations: names of the changes; empty: all that make sense for the task.
     """
 
     prompts: Annotated[int, Ge(8)] = 512
@@ -49,12 +52,20 @@ class JudgeConfig(Section):
     mechanism: bool = True
     battery: bool = True
     probes: list[str] = []
+    stress: bool = True
+    perturbations: list[str] = []
 
     @pydantic.model_validator(mode="after")
     def _known_probes(self) -> "JudgeConfig":
         for name in self.probes:
             if name not in BATTERY:
                 raise FieldError(("probes",), f"{name!r} is no probe; {nearest(name, list(BATTERY), 'probes')}")
+        for name in self.perturbations:
+            if name not in PERTURBATIONS:
+                raise FieldError(
+                    ("perturbations",),
+                    f"{name!r} is no stress test; {nearest(name, list(PERTURBATIONS), 'stress tests')}",
+                )
         return self
 
 

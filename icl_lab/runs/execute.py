@@ -25,6 +25,7 @@ from icl_lab.runs.inside import with_attention, with_mechanism
 from icl_lab.runs.model_section import describe_network
 from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
+from icl_lab.runs.stress import Stressable, with_stress
 from icl_lab.runs.subject import Expectation, Subject
 from icl_lab.runs.train import TrainedSubject, train_subject
 from icl_lab.tasks import Task
@@ -119,6 +120,9 @@ def judge_subjects(
                 dataset = with_attention(members, earlier, dataset)
         if config.battery:
             dataset = seen_and_predicted(members, dataset, config.seed, config.bootstrap, config.probes, tell)
+        if config.stress:
+            subjects = [Stressable(m.label, m.learner, m.bank.task, m.bank.prepared) for m in members]
+            dataset = with_stress(subjects, dataset, config.seed, config.bootstrap, config.perturbations, tell)
         groups[name] = _described(dataset, subject)
     if config.planted:
         for family in dict.fromkeys(family_of(bank.task) for bank in banks.values()):

@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.compiling import FOR_ONE_RUN
-from icl_lab.formats import Format
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.stress.base import Perturbation, Strength
@@ -57,7 +56,8 @@ class Terms:
     distance: Float[np.ndarray, " prompt"]
     moved: Float[np.ndarray, " prompt"]
 
-    NAMES = ("bias", "mismatch", "distance", "moved")
+
+NAMES = tuple(field.name for field in dataclasses.fields(Terms))
 
 
 def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, strength: Strength) -> Stressed:
@@ -88,22 +88,36 @@ def _stressed(perturbation: Perturbation, prompts: int, strength: Strength, task
         after = perturbation.prompts(other, before, change_key, strength)
         trained = task.posterior_predictive(after)
         changed = trained if other is task else other.posterior_predictive(after)
-        answers = [None if found is None else found.answer() for found in (trained, changed)]
-        return Stressed(before, after, *answers, task.unit(after))
+        t, c = (None if found is None else found.answer() for found in (trained, changed))
+        return Stressed(before, after, t, c, task.unit(after))
+
+
+@functools.partial(jax.jit, static_argnums=2, compiler_options=FOR_ONE_RUN)
+def sample(task: Task, key: Array, prompts: int) -> Prompts:
+    """Prompts of the task as it is, compiled."""
+    with jax.default_matmul_precision("highest"):
+        return task.sample(key, prompts)
 
 
 @functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
-def _answers(learner: Learner, prompts: Prompts) -> Predictions:
+def unit_of(task: Task, prompts: Prompts) -> Array:
+    """`task.unit`, compiled."""
+    with jax.default_matmul_precision("highest"):
+        return task.unit(prompts)
+
+
+@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
+def answers_of(learner: Learner, prompts: Prompts) -> Predictions:
     with jax.default_matmul_precision("highest"):
         return learner(prompts).answer()
 
 
-def in_format(learner: Learner, format: Callable[[Format], Format]) -> Learner:
-    """The same learner, reading prompts in a changed format if it reads any."""
+def in_format(learner: Learner, perturbation: Perturbation, strength: Strength) -> Learner:
+    """The same learner, reading prompts in the changed format if it reads any."""
     own = getattr(learner, "format", None)
     if own is None:
         return learner
-    other = format(own)
+    other = perturbation.format(own, strength)
     return learner if other == own else dataclasses.replace(learner, format=other)  # pyrefly: ignore
 
 
@@ -115,9 +129,9 @@ def terms(perturbation: Perturbation, given: Stressed, learner: Learner, strengt
         given: by `stressed`.
         learner: a pytree, as all of the lab's are.
     """
-    reader = in_format(learner, lambda format: perturbation.format(format, strength))
-    answer = _answers(reader, given.after)
-    scored = np.asarray(given.after.scored) & _answered(answer)
+    reader = in_format(learner, perturbation, strength)
+    answer = answers_of(reader, given.after)
+    scored = np.asarray(given.after.scored) & answered(answer)
 
     def apart(first: Predictions | None, second: Predictions | None) -> np.ndarray:
         if first is None or second is None:
@@ -128,16 +142,16 @@ def terms(perturbation: Perturbation, given: Stressed, learner: Learner, strengt
     lost, mismatch = apart(given.changed, answer), apart(given.changed, given.trained)
     moved = np.full(len(scored), np.nan)
     if perturbation.aligned:
-        moved = apart(_answers(learner, given.before), answer)
+        moved = apart(answers_of(learner, given.before), answer)
     if not perturbation.likelihood:
         lost = mismatch = np.full(len(scored), np.nan)
     distance = apart(given.trained, answer) if perturbation.likelihood else np.full(len(scored), np.nan)
     return Terms(lost - mismatch, mismatch, distance, moved)
 
 
-def _answered(answer: Predictions) -> np.ndarray:
+def answered(answer: Predictions) -> np.ndarray:
     """Positions that the learner answers at all: a format may read the last one only."""
-    return np.isfinite(np.asarray(answer.mean_target())).all(-1)
+    return np.asarray(np.isfinite(np.asarray(answer.mean_target())).all(-1))
 
 
 def _mean(values: np.ndarray, scored: np.ndarray) -> np.ndarray:

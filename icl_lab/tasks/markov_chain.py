@@ -162,7 +162,7 @@ class MarkovChain(Task):
     def weighted_predictive(
         self, prompts: Prompts, counts: Float[Array, "batch position example"]
     ) -> Predictions | None:
-        """Of free Dirichlet rows the posterior predictive from weighted counts, Σ_j c_ij [context j = context i, y_j]."""
+        """Of free Dirichlet rows the predictive from weighted counts Σ_j c_ij [context j = context i, y_j]."""
         if not isinstance(self.prior, Population):
             return super().weighted_predictive(prompts, counts)
         if self.rows != "dirichlet" or self.initial == "stationary":

@@ -1,9 +1,9 @@
 """The exact posterior over finitely many latents, a pool of tasks or an enumerable population, in bounded memory.
 
-With latents θ_m (m < M), the weight of θ_m at position i counts its prior, equal in a pool, the inputs up to and
-including x_i, which have been seen, and the outcomes before y_i:
+With latents θ_m (m < M), the weight of θ_m at position i counts its prior, equal in a pool, the prompt's description if
+it has one, the inputs up to and including x_i, which have been seen, and the outcomes before y_i:
 
-    log w_m(i) = log π_m + Σ_{j≤i} log p(x_j | θ_m, …) + Σ_{j<i} log p(y_j | x_j, θ_m)
+    log w_m(i) = log π_m + log p(description | θ_m) + Σ_{j≤i} log p(x_j | θ_m, …) + Σ_{j<i} log p(y_j | x_j, θ_m)
 
 The predictive is the mixture Σ_m w_m p(y_i | x_i, θ_m) / Σ_m w_m; its mean is Raventós et al.'s (2023) dMMSE. Members
 are regenerated CHUNK at a time with a running log-sum-exp, so memory is CHUNK·batch·positions whatever M is, and M is
@@ -72,16 +72,18 @@ def _fold(
     def member(index: Array) -> tuple[Array, Predictions]:
         latent, prior = latent_at(index), log_prior(index)
 
-        def one(x: Array, y: Array, counts: Array | None) -> tuple[Array, Predictions]:
+        def one(x: Array, y: Array, counts: Array | None, description: Any) -> tuple[Array, Predictions]:
             outcome = task.outcome(latent, x)
             inputs, outcomes = task.input_log_prob(latent, x, y), outcome.log_prob(y)
             if counts is None:
                 seen = exponent * (jnp.cumsum(inputs) + sum_before(outcomes))
             else:
                 seen = inputs + jnp.matmul(counts, inputs + outcomes, precision="highest")
+            if description is not None:
+                seen = seen + task.description_log_prob(latent, description)
             return prior + seen, outcome
 
-        return jax.vmap(one)(prompts.x, prompts.y, counts)
+        return jax.vmap(one)(prompts.x, prompts.y, counts, prompts.description)
 
     def body(chunk: Array, carry: Any) -> Any:
         index = chunk * CHUNK + jnp.arange(CHUNK)
@@ -100,7 +102,8 @@ def pool_posterior(task: Task, prompts: Prompts, exponent: Array | float = 1.0) 
         prompts: what has been seen.
         exponent: β of the tempered posterior, whose weights are π_m L_m^β for a likelihood L_m: 1 is Bayes, β → ∞ the
             MAP member, β → 0 forgets the prompt. Or how often example j counts at position i, [batch, position,
-            example], entries of j ≥ i ignored. With exponents other than 1 `log_evidence` is of the tempered likelihood.
+            example], entries of j ≥ i ignored. `log_evidence` is that of the tempered likelihood. A description counts
+            once, whatever the exponent.
 
     Raises:
         TypeError: the task's prior is neither.

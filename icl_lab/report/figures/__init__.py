@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from icl_lab.report.figures import attention, learning, loss, near_set, predictions, sensitivity, training
+from icl_lab.report.figures import attention, learning, loss, near_set, predictions, sensitivity, stress, training
 from icl_lab.report.layout import Drawing, LeftOut
 from icl_lab.report.subject import Subject
 
@@ -23,6 +23,7 @@ SUBJECT_FIGURES: dict[str, Entry] = {
     "loss": Entry(loss.draw, "Loss against position", loss.READING),
     "near_set": Entry(near_set.draw, "Which references are near", near_set.READING),
     "predictions": Entry(predictions.draw, "Probes: seen against predicted", predictions.READING),
+    "stress": Entry(stress.draw, "Stress profile: what changed prompts do", stress.READING),
     "training": Entry(training.draw, "Distance to the references during training", training.READING),
     "sensitivity": Entry(sensitivity.draw, "Sensitivity alignment", sensitivity.READING),
     "attention": Entry(attention.draw, "Attention maps", attention.READING),

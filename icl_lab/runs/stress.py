@@ -1,0 +1,221 @@
+"""Stress a run's members: what every perturbation does to them, beside exact learners, references and chance."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.learners.decoys import uniform
+from icl_lab.learners.reference import Reference, ReferenceLearner, Scales
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.runs.battery import best_references
+from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.results import read_results, write_results
+from icl_lab.runs.train import train_subject
+from icl_lab.statistics import bootstrap_interval
+from icl_lab.streams import stream
+from icl_lab.stress.base import Perturbation
+from icl_lab.stress.biased import BIASES, can_be_biased
+from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, sample, stressed, terms, unit_of
+from icl_lab.stress.perturbations import PERTURBATIONS
+from icl_lab.stress.readable import why_unreadable
+from icl_lab.stress.strength import family_answers, fit_strength
+from icl_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import xarray
+
+PROMPTS = 96
+CHANCE = Reference("chance", "knows nothing", uniform)
+Learner = Callable[[Prompts], Predictions]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stressable:
+    """A learner to be stressed.
+
+    Attributes:
+        label: for progress lines.
+        learner: a pytree.
+        task: it was trained on.
+        prepared: reference name → what it has learned on the task beforehand, where that is known.
+    """
+
+    label: str
+    learner: Learner
+    task: Task
+    prepared: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What the members of one task share: prompts by perturbation, reasons why others were left out, fault families."""
+
+    prompts: Mapping[str, Stressed]
+    left_out: Mapping[str, str]
+    families: Mapping[str, Predictions]
+    plain: Prompts
+    unit: Any
+
+
+def with_stress(
+    members: Sequence[Stressable],
+    judged: "xarray.Dataset",
+    seed: int = 0,
+    bootstrap: int = 200,
+    names: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda text: None,
+) -> "xarray.Dataset":
+    """The judged dataset with what perturbations at their standard strength do.
+
+    Adds for TERM in bias, mismatch, distance, moved (see `stress.base`, nats, means over prompts)
+    `stress_TERM` [member, perturbation] with `_low` and `_high`, `stress_reference_TERM` [member, hypothesis,
+    perturbation] of the hypotheses' best references and `stress_chance_TERM` [member, perturbation] of a learner that
+    knows nothing; `fault_strength`, `fault_low`, `fault_high`, `fault_left` [member, fault], see `stress.strength`; and
+    as attributes, JSON: `stress`, perturbation → title, question, unit, strength, aligned; `stress_left_out`,
+    perturbation → why it makes no sense for a task; `faults`, fault → title, unit. NaN: left out, or unreadable.
+
+    Args:
+        members: as they were judged.
+        judged: by `analyse`, with distances and fitted parameters.
+        seed: of the prompts.
+        bootstrap: resamples for 95% intervals over prompts (0: none).
+        names: of perturbations; empty: all.
+        progress: called with a line per member.
+    """
+    chosen = [PERTURBATIONS[name] for name in names or PERTURBATIONS]
+    shared: dict[Any, Given] = {}
+    others: dict[Any, np.ndarray] = {}
+    own, beside, faults = [], [], []
+    for index, member in enumerate(members):
+        progress(f"stressing {member.label}")
+        key = _key_of(member.task)
+        if key not in shared:
+            shared[key] = given_of(member.task, chosen, stream(seed, "stress"))
+            learners = references_of(member, judged.isel(member=index))
+            others[key] = np.stack([all_terms(chosen, shared[key], learner).mean(-1) for learner in learners])
+        own.append(all_terms(chosen, shared[key], member.learner))
+        beside.append(others[key])
+        faults.append(faults_of(member.learner, shared[key]))
+    data: dict[str, Any] = {}
+    values, compared = np.stack(own), np.stack(beside)  # [member, perturbation, term, prompt]; […, reference, …, term]
+    draws = bootstrap_interval(values, draws=bootstrap) if bootstrap else np.full((2, *values.shape[:-1]), np.nan)
+    for place, name in enumerate(NAMES):
+        dims = ("member", "perturbation")
+        data[f"stress_{name}"] = (dims, values.mean(-1)[..., place])
+        data[f"stress_{name}_low"], data[f"stress_{name}_high"] = ((dims, part[..., place]) for part in draws)
+        data[f"stress_chance_{name}"] = (dims, compared[:, -1, :, place])
+        data[f"stress_reference_{name}"] = (("member", "hypothesis", "perturbation"), compared[:, :-1, :, place])
+    for place, name in enumerate(("strength", "low", "high", "left")):
+        data[f"fault_{name}"] = (("member", "fault"), np.stack(faults)[..., place])
+    told = {
+        p.name: {"title": p.title, "question": p.question, "unit": p.unit, "strength": p.standard, "aligned": p.aligned}
+        for p in chosen
+    }
+    reasons = {name: why for given in shared.values() for name, why in given.left_out.items()}
+    units = {name: {"title": bias.title, "unit": bias.unit} for name, bias in BIASES.items()}
+    return (
+        judged.assign(data)
+        .assign_coords(perturbation=[p.name for p in chosen], fault=list(BIASES))
+        .assign_attrs(stress=json.dumps(told), stress_left_out=json.dumps(reasons), faults=json.dumps(units))
+    )
+
+
+def given_of(task: Task, chosen: Sequence[Perturbation], key: Array) -> Given:
+    """Changed prompts of every perturbation that makes sense for the task, and plain ones for the faults."""
+    left_out = {perturbation.name: why for perturbation in chosen if (why := perturbation.applies(task))}
+    prompts = {p.name: stressed(p, task, key, PROMPTS, p.standard) for p in chosen if p.name not in left_out}
+    plain = sample(task, key, PROMPTS)
+    families = {} if can_be_biased(task) else {n: family_answers(bias, task, plain) for n, bias in BIASES.items()}
+    return Given(prompts, left_out, families, plain, unit_of(task, plain))
+
+
+def all_terms(chosen: Sequence[Perturbation], given: Given, learner: Learner | None) -> np.ndarray:
+    """Every term of one learner, [perturbation, term, prompt]; NaN where a perturbation was left out or unreadable."""
+    found = np.full((len(chosen), len(NAMES), PROMPTS), np.nan)
+    for place, perturbation in enumerate(chosen):
+        if learner is None or perturbation.name not in given.prompts:
+            continue
+        asked = given.prompts[perturbation.name]
+        if why_unreadable(in_format(learner, perturbation, perturbation.standard), asked.after):
+            continue
+        measured = terms(perturbation, asked, learner, perturbation.standard)
+        found[place] = np.stack([getattr(measured, name) for name in NAMES])
+    return found
+
+
+def faults_of(learner: Learner, given: Given) -> np.ndarray:
+    """Strength, its interval and what is left of the distance, [fault, 4]; NaN where the families are not known."""
+    found = np.full((len(BIASES), 4), np.nan)
+    if not given.families:
+        return found
+    answer = answers_of(learner, given.plain)
+    scored = np.asarray(given.plain.scored) & answered(answer)
+    for place, (name, bias) in enumerate(BIASES.items()):
+        fitted = fit_strength(bias, given.families[name], answer, given.unit, scored)
+        found[place] = fitted.strength, fitted.low, fitted.high, fitted.left
+    return found
+
+
+def references_of(member: Stressable, judged: "xarray.Dataset") -> list[Learner | None]:
+    """The nearest reference of every hypothesis at the parameters fitted to the member, then one that knows nothing.
+
+    None where no reference of a hypothesis applies.
+    """
+    nearest = [_fitted(member, judged, name) if name else None for name in best_references(judged)]
+    return [*nearest, ReferenceLearner(member.task, {}, CHANCE)]
+
+
+def _fitted(member: Stressable, judged: "xarray.Dataset", name: str) -> ReferenceLearner:
+    reference = REFERENCES[name][1]
+    values = judged["fitted"].sel(reference=name).values
+    grid = reference.free(Scales.of(member.task))
+    parameters = {key: jnp.float32(value) for key, value in zip(grid, values, strict=False)}
+    prepared = member.prepared.get(name)
+    prepared = reference.prepared(member.task) if prepared is None else prepared
+    return ReferenceLearner(member.task, {**prepared, **parameters}, reference)
+
+
+def _key_of(task: Task) -> tuple:
+    leaves, structure = jax.tree.flatten(task)
+    return (structure, *(np.asarray(leaf).tobytes() for leaf in leaves))
+
+
+def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str], None] = lambda line: None) -> None:
+    """Stress the trained members of a finished run and store the outcome in its results.nc, whole or not at all.
+
+    Raises:
+        InputError: the run is not finished, its results are damaged, or another process works on it.
+    """
+    config = directory.config()
+    with directory.locked():
+        groups, attributes = read_results(directory)
+        for name, subject in config.subjects.items():
+            trained = train_subject(name, subject, directory.subject(name), config.seed, config.judge.snapshots)
+            untrained = trained.snapshots.load(0)
+            learners = [trained.learner(index) for index in range(len(trained.members))]
+            tasks = [planned.member.task for planned in trained.members]
+            labels = [str(label) for label in groups[name]["label"].values]
+            members = [
+                Stressable(*each)
+                for each in zip(labels, [*learners, trained.learner(0, untrained)], [*tasks, tasks[0]], strict=True)
+            ]
+
+            def tell(line: str, name: str = name) -> None:
+                say(f"{name}: {line}")
+
+            kept = groups[name].drop_vars([v for v in groups[name].variables if is_stress(str(v))])
+            groups[name] = with_stress(members, kept, config.judge.seed, config.judge.bootstrap, names, tell)
+        write_results(directory, groups, attributes)
+        directory.finish()
+
+
+def is_stress(variable: str) -> bool:
+    """Whether a variable of the results was added by `with_stress`."""
+    return variable.startswith(("stress_", "fault")) or variable == "perturbation"

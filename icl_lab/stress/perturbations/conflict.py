@@ -1,0 +1,46 @@
+"""The query's own input twice among the examples, with two labels that contradict each other."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from icl_lab.prompts import Prompts
+from icl_lab.stress.base import Perturbation, Strength
+from icl_lab.stress.perturbations.recency import exchangeable_pairs
+from icl_lab.stress.scoring import last_only
+from icl_lab.tasks import Task
+
+
+def _applies(task: Task) -> str:
+    if not hasattr(task, "noise") or not float(jnp.max(jnp.asarray(task.noise))) > 0:
+        return f"labels of {type(task).__name__} without noise cannot contradict each other; give it some"
+    return exchangeable_pairs(task)
+
+
+def contradicting(task: Task, prompts: Prompts, gap: int) -> Prompts:
+    """The last example and the one `gap` places before it get the query's input; the earlier one another label.
+
+    The other label is the next class, or the label less two standard deviations of the noise.
+    """
+    late = prompts.positions - 2
+    early = late - gap
+    x = prompts.x.at[:, jnp.array([early, late])].set(prompts.x[:, -1:])
+    label = prompts.y[:, late]
+    other = label - 2 * task.noise if task.outcomes.linear else task.outcomes.altered(label)  # pyrefly: ignore
+    return last_only(prompts.replace(x=x, y=prompts.y.at[:, early].set(other)))
+
+
+def _conflict(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
+    """The gap between the two, from 1 to all of the prompt; the exact answer does not depend on it."""
+    return contradicting(task, prompts, max(1, round(strength * (prompts.positions - 2))))
+
+
+CONFLICT = Perturbation(
+    name="conflict",
+    title="contradicting labels",
+    question="of two labels of one input, does the later one count more?",
+    unit="gap between the two (share of the prompt)",
+    strengths=(0.0, 0.25, 0.5, 1.0),
+    standard=1.0,
+    applies=_applies,
+    prompts=_conflict,
+)

@@ -1,0 +1,35 @@
+"""More examples than in training."""
+
+from jaxtyping import Array
+
+from icl_lab.prompts import Prompts
+from icl_lab.stress.base import Perturbation, Strength
+from icl_lab.stress.scoring import from_position
+from icl_lab.tasks import LabelMapping, Task
+
+
+def _applies(task: Task) -> str:
+    return "longer prompts of LabelMapping hold more classes" if isinstance(task, LabelMapping) else ""
+
+
+def _longer(task: Task, strength: Strength) -> Task:
+    return task.replace(examples=round(strength * task.examples)) if strength != 1 else task
+
+
+def _beyond(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
+    """Only positions that training never had count; at strength 1 the last one."""
+    last = round((prompts.positions - 1) / strength)
+    return from_position(prompts, last + 1 if strength > 1 else last)
+
+
+LENGTH = Perturbation(
+    name="length",
+    title="longer than in training",
+    question="does the subject go on learning beyond the length it was trained on?",
+    unit="examples (training: 1)",
+    strengths=(1.0, 2.0, 4.0),
+    standard=2.0,
+    applies=_applies,
+    task=_longer,
+    prompts=_beyond,
+)

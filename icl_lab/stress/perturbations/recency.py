@@ -1,0 +1,59 @@
+"""The most informative example, one with the query's own input, moved away from the query."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.stress.base import Perturbation, Strength
+from icl_lab.stress.derived import Derived
+from icl_lab.stress.scoring import last_only
+from icl_lab.tasks import Task, task_dataclass
+from icl_lab.tasks.base import reordered
+
+
+@task_dataclass
+class RepeatedQuery(Derived):
+    """The last example has the query's input. Who does not know that takes it for one input among others, as t does.
+
+    The posterior is the base's: the change is judged against the training prior alone (mismatch 0).
+    """
+
+    def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
+        x = self.base.draw_inputs(key, latent)
+        return x.at[-2].set(x[-1])
+
+    def population_predictive(self, prompts: Prompts) -> Predictions | None:
+        return self.base.posterior_predictive(prompts)
+
+
+def exchangeable_pairs(task: Task) -> str:
+    """ "" if examples are pairs that can be moved, else why not."""
+    return f"the examples of {type(task).__name__} follow from one another" if task.is_stream else ""
+
+
+def _repeat(task: Task, strength: Strength) -> Task:
+    return RepeatedQuery(examples=task.examples, base=task)
+
+
+def _moved(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
+    """The last example at the place that the strength says, counted back from the query; the others move up."""
+    examples = prompts.positions - 1
+    place = round((examples - 1) * (1 - strength))
+    order = [*range(place), examples - 1, *range(place, examples - 1), examples]
+    return last_only(reordered(prompts, jnp.broadcast_to(jnp.array(order), prompts.y.shape)))
+
+
+RECENCY = Perturbation(
+    name="recency",
+    title="informative example far back",
+    question="does an example count less the further back it stands?",
+    unit="distance from the query (share of the prompt)",
+    strengths=(0.0, 0.25, 0.5, 0.75, 1.0),
+    standard=1.0,
+    applies=exchangeable_pairs,
+    task=_repeat,
+    prompts=_moved,
+    aligned=True,
+)

@@ -1,0 +1,94 @@
+"""How strong a subject's fault is: the member of a family of biased learners that answers most like it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.prompts import Predictions, Prompts
+from icl_lab.stress.biased import Bias
+from icl_lab.tasks import Task
+
+RESAMPLES = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A family at the strength that describes a subject best.
+
+    Attributes:
+        strength, low, high: where the mean distance is least, between grid points by a parabola through the least and
+            its neighbours, and its 95% bootstrap interval over prompts.
+        left: mean distance there over mean distance at strength 0, both in nats: 1 explains nothing, 0 everything.
+    """
+
+    strength: float
+    low: float
+    high: float
+    left: float
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=FOR_ONE_RUN)
+def family_answers(bias: Bias, task: Task, prompts: Prompts) -> Predictions:
+    """Answers of the family at every strength of its grid, [strength, prompt, position]."""
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(lambda strength: bias.answers(task, prompts, strength).answer(), jnp.asarray(bias.grid))
+
+
+def fit_strength(
+    bias: Bias, family: Predictions, answer: Predictions, unit: Array, scored: np.ndarray, seed: int = 0
+) -> Fitted:
+    """The strength of a fault.
+
+    Args:
+        bias: the family.
+        family: by `family_answers`.
+        answer: the subject's, on the same prompts, as plain arrays.
+        unit: `task.unit` of the prompts.
+        scored: positions that count, [prompt, position].
+        seed: of the resampling.
+    """
+    apart = np.asarray(_apart(family, answer, unit))  # [strength, prompt, position]
+    per_prompt = np.where(scored, apart, 0.0).sum(-1) / np.maximum(scored.sum(-1), 1)
+    grid = np.asarray(bias.grid)
+    counts = np.random.default_rng(seed).multinomial(per_prompt.shape[1], _even(per_prompt), RESAMPLES)
+    drawn = _least(grid, counts @ per_prompt.T / per_prompt.shape[1])[0]
+    strength, least = _least(grid, per_prompt.mean(1)[None])
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    none = per_prompt[0].mean()
+    left = float(least[0] / none) if none > 0 else 1.0
+    return Fitted(float(strength[0]), float(low), float(high), min(max(left, 0.0), 1.0))
+
+
+def _even(per_prompt: np.ndarray) -> np.ndarray:
+    return np.full(per_prompt.shape[1], 1 / per_prompt.shape[1])
+
+
+@jax.jit
+def _apart(family: Predictions, answer: Predictions, unit: Array) -> Array:
+    return jax.vmap(lambda part: part.divergence(answer, unit))(family)
+
+
+def _least(
+    grid: Float[np.ndarray, " strength"], distance: Float[np.ndarray, "row strength"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where each row is least and how small, by the parabola through the least point and its two neighbours.
+
+    The parabola is one in the strength itself, around which a mean distance is quadratic; the ends of the grid are the
+    ends of the answer.
+    """
+    rows = np.arange(len(distance))
+    middle = np.clip(distance.argmin(1), 1, len(grid) - 2)
+    x0, x1, x2 = (grid[middle + step] for step in (-1, 0, 1))
+    y0, y1, y2 = (distance[rows, middle + step] for step in (-1, 0, 1))
+    first, second = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    bend = (second - first) / (x2 - x0)
+    ends = np.where(y0 < y2, x0, x2)
+    least = np.where(bend > 0, (x0 + x1) / 2 - first / (2 * np.where(bend > 0, bend, 1.0)), ends)
+    least = np.clip(least, x0, x2)
+    value = y0 + (least - x0) * (first + (least - x1) * bend)
+    return least, np.maximum(value, 0.0)

@@ -1,0 +1,182 @@
+"""What every stress test promises: the exact learner shows no bias, and the mismatch is that of an enumeration."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from icl_lab.learners.bayes import pool_bayes, population_bayes
+from icl_lab.learners.reference import Reference, ReferenceLearner
+from icl_lab.stress.measure import stressed, terms
+from icl_lab.stress.perturbations import PERTURBATIONS
+from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, Pool, Task
+
+TASKS = {
+    "regression": LinearRegression(dimension=2, examples=4, noise=0.5),
+    "regression pool": LinearRegression(dimension=2, examples=4, noise=0.5, prior=Pool(3)),
+    "chains": MarkovChain(states=2, examples=6),
+    "rules": BooleanRules(bits=2, examples=4, noise=0.1, inputs="balanced"),
+}
+PROMPTS = 6
+CASES = [
+    (kind, name)
+    for kind, task in TASKS.items()
+    for name, perturbation in PERTURBATIONS.items()
+    if not perturbation.applies(task)
+]
+
+
+def exact(task: Task) -> ReferenceLearner:
+    """The exact learner as one of the reference learners, not as the stress test computes it."""
+    predict = pool_bayes if isinstance(task.prior, Pool) else population_bayes
+    return ReferenceLearner(task, {}, Reference("exact", "exact", predict))
+
+
+@pytest.fixture(scope="module")
+def given() -> dict:
+    """Changed prompts of every case, at the standard strength."""
+    return {
+        (kind, name): stressed(
+            PERTURBATIONS[name], TASKS[kind], jax.random.key(3), PROMPTS, PERTURBATIONS[name].standard
+        )
+        for kind, name in CASES
+    }
+
+
+def test_every_perturbation_meets_a_task():
+    assert {name for _, name in CASES} == set(PERTURBATIONS)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_the_exact_learner_shows_no_bias(given, kind, name):
+    perturbation = PERTURBATIONS[name]
+    found = terms(perturbation, given[kind, name], exact(TASKS[kind]), perturbation.standard)
+    if perturbation.likelihood:
+        np.testing.assert_allclose(found.distance, 0, atol=1e-5)
+        np.testing.assert_allclose(found.bias, 0, atol=1e-4)
+        assert (found.mismatch >= -1e-6).all()
+    if perturbation.aligned:
+        np.testing.assert_allclose(found.moved, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_changed_prompts_are_prompts_of_the_task(given, kind, name):
+    after = given[kind, name].after
+    TASKS[kind].check(after)
+    assert after.x.shape[:2] == after.y.shape == after.scored.shape
+    assert np.asarray(after.scored).any(-1).all()
+    if TASKS[kind].is_stream:
+        np.testing.assert_array_equal(after.x[:, 1:], TASKS[kind].feed(after.y[:, :-1]))
+
+
+# -- the mismatch by enumeration, in numpy ---------------------------------------------------------------------------
+
+
+def normal(y: np.ndarray, mean: np.ndarray, variance: float) -> np.ndarray:
+    return np.exp(-np.square(y - mean) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+
+def mixture(weight: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Σ_m w_m answer_m over the first axis."""
+    return np.einsum("m,m...->...", weight / weight.sum(), answers)
+
+
+def pool_weights(task, scale: float = 1.0) -> np.ndarray:
+    """The vectors of regression weights of a pool."""
+    wide = task.replace(weight_scale=scale * task.weight_scale)
+    return np.array([wide.pool_latent(jnp.asarray(m)) for m in range(wide.prior.size)])
+
+
+def regression(weights: np.ndarray, x: np.ndarray, y: np.ndarray, noise: float, kept=slice(None)) -> float:
+    """Posterior mean at the last input over finitely many weight vectors, from the examples kept."""
+    before = np.arange(len(y) - 1)[kept]
+    likelihood = np.prod([normal(y[j], weights @ x[j], noise**2) for j in before], axis=0) * np.ones(len(weights))
+    return float(mixture(likelihood, weights @ x[-1]))
+
+
+def test_noise_prior_between_and_distractors_by_enumeration(given):
+    task = TASKS["regression pool"]
+    weights = pool_weights(task)
+    pairs = np.array([(a + b) / 2 for a in weights for b in weights])
+    changed = {
+        "label_noise": lambda x, y: regression(weights, x, y, 0.5 * np.sqrt(2)),
+        "prior": lambda x, y: regression(pool_weights(task, 2.0), x, y, 0.5),
+        "between": lambda x, y: regression(pairs, x, y, 0.5),
+        "distractors": lambda x, y: regression(weights, x, y, 0.5, slice(2, None)),
+        "inputs": lambda x, y: regression(weights, x, y, 0.5),
+        "length": lambda x, y: regression(weights, x, y, 0.5),
+    }
+    for name, answer in changed.items():
+        found = given["regression pool", name]
+        for x, y, c, t in zip(found.after.x, found.after.y, found.changed.mean, found.trained.mean, strict=True):
+            x, y = np.asarray(x, float), np.asarray(y, float)
+            np.testing.assert_allclose(c[-1], answer(x, y), atol=2e-4, err_msg=name)
+            np.testing.assert_allclose(t[-1], regression(weights, x, y, 0.5), atol=2e-4, err_msg=name)
+
+
+def conjunctions() -> list:
+    """The nine conjunctions over two bits, as functions, in the task's order."""
+    literals = [lambda bit: True, lambda bit: bit > 0, lambda bit: bit < 0]
+    return [lambda x, a=a, b=b: literals[a](x[0]) and literals[b](x[1]) for b in range(3) for a in range(3)]
+
+
+def rule_evidence(x: np.ndarray, y: int, share: float, noise: float) -> np.ndarray:
+    """p(x, y | rule) of every conjunction if a share of the inputs make it true."""
+    every = list(itertools.product((-1, 1), repeat=2))
+    found = []
+    for rule in conjunctions():
+        true = sum(map(rule, every))
+        part = share if rule(x) else 1 - share
+        alike = true if rule(x) else 4 - true
+        inputs = 1 / 4 if true in (0, 4) else part / alike
+        found.append(inputs * (1 - noise if rule(x) == bool(y) else noise))
+    return np.array(found)
+
+
+def test_imbalance_and_flipped_labels_by_enumeration(given):
+    for name, share, noise in (("imbalance", 0.9, 0.1), ("label_noise", 0.5, 0.1 + 0.25 - 0.05)):
+        found = given["rules", name]
+        for x, y, c in zip(found.after.x, found.after.y, found.changed.log_probs, strict=True):
+            weight = np.prod([rule_evidence(x[j], y[j], share, noise) for j in range(4)], axis=0)
+            joint = [weight * rule_evidence(x[4], label, 0.5, noise) for label in (0, 1)]
+            expected = np.array([part.sum() for part in joint])
+            np.testing.assert_allclose(np.exp(c[-1]), expected / expected.sum(), atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_switches_by_enumeration(given, kind):
+    """Every pattern of switches, each segment by the task's own posterior on the examples since the last one."""
+    task, found = TASKS[kind], given[kind, "switch"]
+    hazard, prompts = 1.0 / task.examples, found.after
+    last = prompts.positions - 1
+    segments = {}
+    for begin in range(last + 1):
+        kept = jnp.ones((PROMPTS, last + 1, last + 1)) * (jnp.arange(last + 1) >= begin)
+        own = task.weighted_predictive(prompts, kept)
+        segments[begin] = np.asarray(own.mean_target()), np.asarray(own.log_prob(prompts.y))
+    if kind == "rules":  # balanced inputs are evidence as well
+        segments = {begin: (mean, log + _input_evidence(prompts, begin)) for begin, (mean, log) in segments.items()}
+    top = bottom = 0.0
+    for pattern in itertools.product((0, 1), repeat=last):
+        starts = np.maximum.accumulate(np.where(np.array((1, *pattern)), np.arange(last + 1), 0))
+        log = sum(segments[starts[j]][1][:, j] for j in range(last))
+        if kind == "rules":
+            log = log + _input_evidence(prompts, starts[last])[:, last]
+        weight = np.prod([hazard if switch else 1 - hazard for switch in pattern]) * np.exp(log)
+        top, bottom = top + weight[:, None] * segments[starts[last]][0][:, last], bottom + weight
+    np.testing.assert_allclose(found.changed.mean_target()[:, last], top / bottom[:, None], atol=2e-5)
+
+
+def _input_evidence(prompts, begin: int) -> np.ndarray:
+    """log p(x_i | pairs since `begin`) of balanced inputs, [prompt, position]; 0 before."""
+    found = np.zeros(prompts.y.shape)
+    for row, (x, y) in enumerate(zip(prompts.x, prompts.y, strict=True)):
+        weight = np.ones(9) / 9
+        for i in range(begin, len(y)):
+            inputs = rule_evidence(x[i], 0, 0.5, 0.1) + rule_evidence(x[i], 1, 0.5, 0.1)
+            found[row, i] = np.log((weight * inputs).sum())
+            weight = weight * rule_evidence(x[i], int(y[i]), 0.5, 0.1)
+            weight = weight / weight.sum()
+    return found
