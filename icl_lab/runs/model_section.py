@@ -36,8 +36,8 @@ def model_section(given: Any) -> Any:
     if not isinstance(given, dict):
         return given
     kind = given.get("kind", TRANSFORMER)
-    if kind not in SECTIONS:
-        raise FieldError(("kind",), f"unknown model {kind!r}; {nearest(kind, list(SECTIONS), 'models')}")
+    if not isinstance(kind, str) or kind not in SECTIONS:
+        raise FieldError(("kind",), f"unknown model {kind!r}; {nearest(str(kind), list(SECTIONS), 'models')}")
     fields = {name: value for name, value in given.items() if (name, value) != ("kind", TRANSFORMER)}
     return SECTIONS[kind].model_validate(fields)
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import xarray
 
+from icl_lab.learners.recurrent import RecurrentLearner
+from icl_lab.report import build
 from icl_lab.runs.claims import read_claims
 from icl_lab.runs.config import parse_config
 from icl_lab.runs.execute import execute, expected_claims, general_claims
 from icl_lab.runs.planted import recognised
 from icl_lab.runs.results import read_results
+from icl_lab.runs.train import train_subject
 
 CONFIG = {
     "name": "tiny",
@@ -194,3 +197,21 @@ def test_recognised():
     assert not recognised("H3", {"supported": ["H5"], "coincides": []})
     assert recognised("", {"supported": [], "coincides": []})
     assert not recognised("", {"supported": ["H2"], "coincides": []})
+
+
+@pytest.mark.slow
+def test_a_recurrent_network_is_judged_and_reported_and_its_inside_is_not_tested(run, tmp_path):
+    subject = CONFIG["subjects"]["small"] | {"model": {"kind": "gru", "width": 6}, "ensemble": {"seeds": 1}}
+    config = parse_config(CONFIG | {"name": "recurrent", "subjects": {"gated": subject}}, "test")
+    directory = execute(config, tmp_path)  # on the same task: its bank is compiled already
+    data = read_results(directory)[0]["gated"]
+    assert all(json.loads(text)["status"] for text in data["verdict"].values)
+    assert np.isfinite(data["probe_seen"]).all()
+    for text in data["mechanism"].values:
+        verdict = json.loads(text)
+        assert verdict["not_tested"] == ["H1", "H2", "H3", "H4", "H5"]
+        assert verdict["evidence"] == []
+    assert not {"attention", "attention_over_time"} & set(data)
+    assert "GRU, 1 layer, width 6" in build(directory.path).read_text(encoding="utf-8")
+    again = train_subject("gated", config.subjects["gated"], directory.subject("gated"), 0, config.judge.snapshots)
+    assert isinstance(again.learner(0), RecurrentLearner)

@@ -1,20 +1,13 @@
-"""Networks other than transformers: written in a configuration, trained, judged and reported; no inside to look at."""
-
-import json
+"""Networks other than transformers: what a configuration says of them, and what it refuses."""
 
 import pytest
 
-from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.models import Model
 from icl_lab.models.gated import GatedConfig, GatedModel
 from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel
-from icl_lab.report.page import write_report
 from icl_lab.runs.config import parse_config
 from icl_lab.runs.errors import InputError
-from icl_lab.runs.execute import execute
 from icl_lab.runs.overrides import apply_overrides
-from icl_lab.runs.results import read_results
-from icl_lab.runs.train import train_subject
 
 
 def of_kind(small: dict, **model: object) -> dict:
@@ -78,25 +71,3 @@ def test_masks_that_show_later_tokens_are_for_prompts_whose_last_token_is_read(s
         paired["subjects"]["a"]["format"] = "interleaved"
         with pytest.raises(InputError, match=r"subjects\.a\.model\.mask"):
             parse_config(paired, "x")
-
-
-def test_a_run_with_a_recurrent_network_goes_through_to_the_report(small, tmp_path):
-    of_kind(small, kind="gru", width=8)["judge"] |= {"snapshots": 2, "bootstrap": 0, "planted": False}
-    small["judge"]["probes"] = ["label_copying"]
-    small["subjects"]["a"]["ensemble"] = {"seeds": 1}
-    config = parse_config(small, "x")
-    directory = execute(config, tmp_path)
-    data = read_results(directory)[0]["a"]
-    assert all(json.loads(text)["status"] for text in data["verdict"].values)
-    assert "probe_seen" in data
-    for text in data["mechanism"].values:
-        verdict = json.loads(text)
-        assert verdict["not_tested"] == ["H1", "H2", "H3", "H4", "H5"]
-        assert verdict["evidence"] == []
-    assert "attention" not in data
-    assert "attention_over_time" not in data
-    assert data.attrs["model"] == "GRU, 1 layer, width 8"
-    page = write_report(directory).read_text(encoding="utf-8")
-    assert "GRU, 1 layer, width 8" in page
-    again = train_subject("a", config.subjects["a"], directory.subject("a"), config.seed, config.judge.snapshots)
-    assert isinstance(again.learner(0), RecurrentLearner)
