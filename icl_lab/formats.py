@@ -133,3 +133,38 @@ class Stream:
 
 
 FORMATS: dict[str, type[Format]] = {"paired": Paired, "interleaved": Interleaved, "stream": Stream}
+
+
+@dataclasses.dataclass(frozen=True)
+class WithDescription:
+    """A token with the prompt's description before those of another format, on `size` channels of its own.
+
+    Prompts without a description begin with a token of zeros.
+    """
+
+    inner: Format
+    size: int
+
+    @property
+    def streams(self) -> bool:
+        return self.inner.streams
+
+    def tokens(self, positions: int) -> int:
+        return 1 + self.inner.tokens(positions)
+
+    def channels(self, dimension: int, targets: int = 1) -> int:
+        return self.size + self.inner.channels(dimension, targets)
+
+    def read(self, positions: int) -> slice:
+        tokens = range(self.inner.tokens(positions))[self.inner.read(positions)]
+        return slice(1 + tokens[0], 2 + tokens[-1], tokens.step)
+
+    def answers(self, positions: int) -> slice:
+        return self.inner.answers(positions)
+
+    def labels(self, positions: int) -> tuple[str, ...]:
+        return ("description", *self.inner.labels(positions))
+
+    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
+        tokens = jnp.pad(self.inner.encode(prompts, outcomes), ((0, 0), (1, 0), (self.size, 0)))
+        return tokens if prompts.description is None else tokens.at[:, 0, : self.size].set(prompts.description)

@@ -2,6 +2,7 @@
 
 from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
 from icl_lab.tasks.boolean_rules import BooleanRules
+from icl_lab.tasks.described import Described
 from icl_lab.tasks.label_mapping import LabelMapping
 from icl_lab.tasks.linear_regression import LinearRegression
 from icl_lab.tasks.markov_chain import MarkovChain
@@ -21,6 +22,7 @@ TASKS: dict[str, type[Task]] = {
 __all__ = [
     "TASKS",
     "BooleanRules",
+    "Described",
     "LabelMapping",
     "LinearRegression",
     "MarkovChain",

@@ -68,7 +68,7 @@ class Task(ABC):
 
     A new task writes `draw_latent`, `draw_inputs` and `outcome`; everything below them follows. Overrides that pay:
     `population_predictive` (closed form) or `support`, `latent_at` and `log_prior` (a population that can be
-    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `reorder`, `input_log_prob`.
+    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `reorder`, `input_log_prob`, `describe`.
     """
 
     __no_type_check__ = True  # fields may be traced; functions check shapes
@@ -142,6 +142,14 @@ class Task(ABC):
         if not all(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in jax.tree.leaves((first, second))):
             raise TypeError(f"interpolate: the latents of {type(self).__name__} are discrete, nothing is between them")
         return jax.tree.map(lambda a, b: (1 - share) * a + share * b, first, second)
+
+    def describe(self, key: Array, latent: Any) -> Any:
+        """A statement of the task for the prompt, as arrays, possibly wrong. Default: none."""
+        return None
+
+    def description_log_prob(self, latent: Any, description: Any) -> Float[Array, ""]:
+        """log p(description | latent) up to a constant, evidence from the first position on. Default: none."""
+        return jnp.zeros(())
 
     @property
     def support(self) -> int:
@@ -264,16 +272,17 @@ class Task(ABC):
     def sample(self, key: Array, batch: int, shifted: bool | Array = False) -> Prompts:
         """A batch of prompts from the prior; `shifted`: with `shift_latent` and `shift_inputs` applied."""
 
-        def one(key: Array) -> tuple[Any, Array, Array]:
+        def one(key: Array) -> tuple[Any, Array, Array, Any]:
             latent_key, inputs_key, outcome_key = jax.random.split(key, 3)
+            description_key = jax.random.fold_in(key, 3)  # a fourth that leaves the three as they are
             latent = self.draw_prior_latent(latent_key)
             latent = jax.tree.map(lambda new, old: jnp.where(shifted, new, old), self.shift_latent(latent), latent)
             x = self.draw_inputs(inputs_key, latent)
             x = jnp.where(shifted, self.shift_inputs(x), x)
-            return latent, *self.draw_pairs(latent, x, outcome_key)
+            return latent, *self.draw_pairs(latent, x, outcome_key), self.describe(description_key, latent)
 
-        latent, x, y = jax.vmap(one)(jax.random.split(key, batch))
-        return Prompts(x=x, y=y, latent=latent, scored=jnp.ones(y.shape, bool))
+        latent, x, y, description = jax.vmap(one)(jax.random.split(key, batch))
+        return Prompts(x=x, y=y, latent=latent, scored=jnp.ones(y.shape, bool), description=description)
 
     def with_outcomes(self, prompts: Prompts, y: Array) -> Prompts:
         """The prompts with other outcomes, and in a stream the inputs that follow from them."""
