@@ -16,7 +16,10 @@ REAL = Real()
 class Format(Protocol):
     """A prompt of P positions over d features and targets of size t becomes `tokens(P)` tokens of `channels(d, t)`."""
 
-    streams: bool  # whether it is for streams only, whose inputs follow from earlier outcomes
+    @property
+    def streams(self) -> bool:
+        """Whether it is for streams only, whose inputs follow from earlier outcomes."""
+        ...
 
     def tokens(self, positions: int) -> int:
         """Number of tokens of a prompt with that many positions."""

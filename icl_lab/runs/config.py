@@ -104,6 +104,29 @@ class RunConfig(Section):
                 raise FieldError(("subjects", key), "the name is taken by the planted learners; choose another")
         return given
 
+    @pydantic.model_validator(mode="after")
+    def _starts_can_be_met(self) -> "RunConfig":
+        """Who starts from another subject finds one of the same network and as many members, in no circle."""
+        for name, subject in self.subjects.items():
+            path, before, seen = ("subjects", name, "start_from"), subject.start_from, [name]
+            while before is not None:
+                if before not in self.subjects:
+                    end = nearest(before, [other for other in self.subjects if other != name], "subjects")
+                    raise FieldError(path, f"{before!r} is no subject of this run; {end}")
+                if before in seen:
+                    raise FieldError(path, f"goes in a circle: {' from '.join([*seen, before])}")
+                seen.append(before)
+                before = self.subjects[before].start_from
+            if len(seen) > 1:
+                first = self.subjects[seen[1]]
+                if first.build_model().config != subject.build_model().config:
+                    raise FieldError(path, f"{seen[1]!r} is another network; give both the same model, format and task")
+                if first.size != subject.size:
+                    raise FieldError(
+                        path, f"{seen[1]!r} has {first.size} members, not {subject.size}; give both the same ensemble"
+                    )
+        return self
+
     def resolved(self) -> dict[str, Any]:
         """Everything that decides the results, defaults and derived widths included, as plain JSON values."""
         plain = self.model_dump(mode="json")

@@ -27,7 +27,7 @@ from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
 from icl_lab.runs.stress import Stressable, with_stress
 from icl_lab.runs.subject import Expectation, Subject
-from icl_lab.runs.train import TrainedSubject, train_subject
+from icl_lab.runs.train import TrainedSubject, train_subjects, untrained_params
 from icl_lab.tasks import Task
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ def execute(config: RunConfig, output: Path | str, say: Say = lambda line: None)
         return directory
     with directory.locked():
         begun = time.monotonic()
-        trained = {
-            name: train_subject(name, subject, directory.subject(name), config.seed, config.judge.snapshots)
-            for name, subject in config.subjects.items()
-        }
+        trained = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)
         directory.set_status("trained")
         groups = judge_subjects(config.judge, trained, say)
         claims = general_claims(groups) + expected_claims(config.subjects, groups)
@@ -104,7 +101,8 @@ def judge_subjects(
             )
             for index, (plan, learner) in enumerate(zip(planned, learners, strict=True))
         ]
-        untrained = Judged("untrained", "untrained", earlier[0][0], judged[0].bank, judged[0].coordinates)
+        fresh = network_learners(subject.model, subject.format, untrained_params(trained, name), outcomes)
+        untrained = Judged("untrained", "untrained", fresh[0], judged[0].bank, judged[0].coordinates)
         positions = judged[0].bank.prompts.positions
         answered = np.zeros(positions, bool)
         answered[subject.format.answers(positions)] = True

@@ -15,7 +15,7 @@ from icl_lab.runs.config import RunConfig, load_config
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import prepare_jax
 from icl_lab.runs.errors import InputError, RunError
-from icl_lab.runs.train import TrainedSubject, train_subject
+from icl_lab.runs.train import TrainedSubject, train_subjects
 
 FILE_WIDTH = 160
 Subjects = dict[str, TrainedSubject]
@@ -61,10 +61,7 @@ def _run(config: RunConfig, output: Path, measure: Measure) -> int:
 
     directory = RunDirectory.create(config, output)
     with directory.locked():
-        subjects = {
-            name: train_subject(name, subject, directory.subject(name), config.seed, config.judge.snapshots)
-            for name, subject in config.subjects.items()
-        }
+        subjects = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)
         claims = measure(config, subjects, directory)
         write_claims(directory.claims_file, claims)
     console = Console()

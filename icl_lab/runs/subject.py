@@ -9,7 +9,7 @@ import numpy as np
 import pydantic
 from annotated_types import Ge, Gt, Le
 
-from icl_lab.formats import FORMATS, Format
+from icl_lab.formats import FORMATS, Format, WithDescription
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model, TransformerConfig
@@ -21,11 +21,12 @@ from icl_lab.runs.model_section import ModelSection, NetworkSection, model_secti
 from icl_lab.runs.sections import LARGEST_INTEGER, Section, section_of
 from icl_lab.runs.task_section import TaskSection, task_section
 from icl_lab.runs.teacher_section import TeacherSection
-from icl_lab.tasks import Task
+from icl_lab.tasks import Described, Task
 from icl_lab.training import Member, TrainingSettings
 from icl_lab.training.regimes import TRAINING
 
 SEEDS_APART = 1000
+FURTHER = 1_001_000_000  # added to the seeds of members that go on from others: no run has those
 NO_KIND: Any = ModelSection()
 TrainingSection = section_of(TrainingSettings)
 FormatName = Literal[tuple(FORMATS)]  # type: ignore[valid-type]
@@ -114,6 +115,8 @@ class Subject(Section):
         model: the network, a transformer where no `kind` says otherwise; its ends follow from task and format.
         training: objective, optimiser, length.
         teacher: a reference learner whose answers are trained on in place of the outcomes.
+        start_from: the subject of this run whose trained members this one's begin as, each as its counterpart
+            (fine-tuning); null: fresh parameters.
         ensemble: which members are trained.
         expect: what should come out, as claims.
     """
@@ -125,6 +128,7 @@ class Subject(Section):
     model: Annotated[pydantic.SerializeAsAny[NetworkSection], pydantic.BeforeValidator(model_section)] = NO_KIND
     training: TrainingSection = TrainingSection()  # type: ignore[valid-type]
     teacher: TeacherSection = TeacherSection()
+    start_from: str | None = None
     ensemble: Ensemble = Ensemble()
     expect: list[Expectation] = []
 
@@ -154,11 +158,13 @@ class Subject(Section):
         return self
 
     @pydantic.model_serializer(mode="wrap")
-    def _without_no_teacher(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """No teacher is nothing in the file: a configuration without one keeps the hash of its run directory."""
+    def _without_what_is_not(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """No teacher and no start are nothing in the file: a configuration without them keeps its run's hash."""
         fields = plain(self)
         if self.teacher.reference is None:
             del fields["teacher"]
+        if self.start_from is None:
+            del fields["start_from"]
         return fields
 
     def build_task(self) -> Task:
@@ -166,8 +172,9 @@ class Subject(Section):
         return at(("task",), self.task.build)
 
     def build_format(self) -> Format:
-        """The format."""
-        return FORMATS[self.format]()
+        """The format, with a token for the description where the task has one."""
+        format, task = FORMATS[self.format](), self.build_task()
+        return WithDescription(format, task.names) if isinstance(task, Described) else format
 
     def build_model(self) -> Network:
         """The network with its derived fields, without parameters.
@@ -189,10 +196,16 @@ class Subject(Section):
         """The training settings."""
         return at(("training",), lambda: TrainingSettings(**dict(self.training)))
 
+    @property
+    def size(self) -> int:
+        """Number of members."""
+        return len(list(self._combinations())) * self.ensemble.seeds + self.ensemble.shuffled_labels
+
     def members(self, seed: int = 0) -> list[PlannedMember]:
         """The members in order: combinations outermost, seeds innermost, then those with shuffled labels.
 
-        Members of run seed s have the seeds 1000·s, 1000·s + 1, …: runs with other seeds share none.
+        Members of run seed s have the seeds 1000·s, 1000·s + 1, …: runs with other seeds share none. Members that go on
+        from others draw their prompts from streams of their own.
         """
         # A teacher may have to learn first: one per combination.
         combinations = [(chosen, self.teacher.build(self._task_of(chosen))) for chosen in self._combinations()]
@@ -241,7 +254,7 @@ class Subject(Section):
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             member=Member(
-                seed,
+                seed if self.start_from is None else seed + FURTHER,
                 task,
                 learning_rate,
                 weight_decay,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
+import pydantic
 from annotated_types import Ge
 
 from icl_lab.runs.errors import nearest
@@ -35,7 +36,7 @@ class TaskSection(Section):
     def build(self) -> Task:
         """The task. Lists become arrays in data fields and tuples in static ones, which must be hashable."""
         kind = task_kind(self.kind)
-        values = {
+        values: dict[str, Any] = {
             field.name: _value(getattr(self, field.name), static=bool(field.metadata.get("static")))
             for field in dataclasses.fields(kind)
             if field.init and field.name != "prior"
@@ -49,6 +50,8 @@ class TaskSection(Section):
 
 
 def _value(value: Any, static: bool) -> Any:
+    if isinstance(value, TaskSection):
+        return value.build()
     if not isinstance(value, list):
         return value
     return tuple(_value(item, True) for item in value) if static else np.asarray(value, np.float32)
@@ -69,10 +72,15 @@ def task_section(given: Any) -> Any:
     return section_of_task(task_kind(given["kind"])).model_validate(given)
 
 
+INNER = Annotated[pydantic.SerializeAsAny[TaskSection], pydantic.BeforeValidator(task_section)]
+
+
 @functools.cache
 def section_of_task(kind: type[Task]) -> type[Section]:
-    """The section of a task class."""
-    return section_of(kind, base=TaskSection, leave_out=("prior",))
+    """The section of a task class. A field that holds a task is a block like that of the task itself."""
+    annotations = inspect.get_annotations(kind, eval_str=True).items()
+    inner = {name: (INNER, None) for name, annotation in annotations if annotation is Task}
+    return section_of(kind, base=TaskSection, leave_out=("prior",), replace=inner)
 
 
 def task_kind(name: str) -> type[Task]:

@@ -4,10 +4,10 @@ Chunks end at steps fixed by the configuration (multiples of training.chunk, and
 killed goes through the same chunks as one left alone. When a checkpoint is written depends on time and changes nothing.
 """
 
+import dataclasses
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from icl_lab.formats import Format
 from icl_lab.learners.recurrent import network_learner
 from icl_lab.models import Params
 from icl_lab.runs.checkpoints import Checkpoints
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError, RunError
 from icl_lab.runs.progress import watch
 from icl_lab.runs.snapshots import Snapshots, named_leaves, snapshot_steps
 from icl_lab.runs.subject import PlannedMember, Subject
 from icl_lab.training import TrainingSettings, TrainState, init_state, shardings, stack, train_chunk
+from icl_lab.training.loop import place
 
 # Seconds between checkpoints: at most this much work is lost. Set by the environment for tests and slow disks.
 CHECKPOINT_SECONDS = "ICL_LAB_CHECKPOINT_SECONDS"
@@ -31,7 +33,7 @@ DEFAULT_CHECKPOINT_SECONDS = 20.0
 History = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class TrainedSubject:
     """What training leaves for analysis.
 
@@ -42,7 +44,7 @@ class TrainedSubject:
         params: after the last step, every array with a leading member axis.
         history: "loss" and "gradient_norm" [member, step]; "loss_per_position" [member, chunk, position] and
             "chunk_end" [chunk], the step after each chunk. Squared error, before each update.
-        snapshots: parameters at `steps`, the first of which are untrained (step 0) and the last `params`.
+        snapshots: parameters at `steps`, the first of which are those training began with (step 0), the last `params`.
         steps: steps of the snapshots.
     """
 
@@ -75,6 +77,29 @@ class TrainedSubject:
         return ends, ((total[:, ends] - total[:, starts]) / (ends - starts)).astype(np.float32)
 
 
+def train_subjects(
+    subjects: Mapping[str, Subject], directory: RunDirectory, seed: int = 0, snapshots: int = 12
+) -> dict[str, TrainedSubject]:
+    """Train all subjects of a run, see `train_subject`; who starts from another, after it."""
+    trained: dict[str, TrainedSubject] = {}
+
+    def train(name: str) -> TrainedSubject:
+        if name not in trained:
+            subject = subjects[name]
+            begin = None if subject.start_from is None else train(subject.start_from).params
+            trained[name] = train_subject(name, subject, directory.subject(name), seed, snapshots, begin=begin)
+        return trained[name]
+
+    return {name: train(name) for name in subjects}
+
+
+def untrained_params(trained: Mapping[str, TrainedSubject], name: str) -> Params:
+    """The fresh parameters that a subject, or the one it started from, began with."""
+    while (earlier := trained[name].subject.start_from) is not None:
+        name = earlier
+    return trained[name].snapshots.load(0)
+
+
 def train_subject(
     name: str,
     subject: Subject,
@@ -83,6 +108,7 @@ def train_subject(
     snapshots: int = 12,
     checkpoint_seconds: float | None = None,
     watcher: Callable[..., Any] = watch,
+    begin: Params | None = None,
 ) -> TrainedSubject:
     """Train a subject, or go on from its newest readable checkpoint, or load it if it is finished.
 
@@ -94,6 +120,7 @@ def train_subject(
         snapshots: number of log-spaced snapshots.
         checkpoint_seconds: least time between checkpoints; 0: at the end of every chunk.
         watcher: makes the progress display.
+        begin: stacked parameters to start with; None: fresh ones.
 
     Raises:
         RunError: the loss or a parameter is no longer finite.
@@ -106,10 +133,13 @@ def train_subject(
     least = _checkpoint_seconds() if checkpoint_seconds is None else checkpoint_seconds
     told: list[str] = []
 
-    def begin() -> TrainState:
-        return init_state(model, format, settings, stacked)
+    def first() -> TrainState:
+        fresh = init_state(model, format, settings, stacked)
+        if begin is None:
+            return fresh
+        return place(dataclasses.replace(fresh, params=jax.tree.map(jnp.asarray, begin)))
 
-    state, chunks = _resume(begin, checkpoints, kept, steps, told.append)
+    state, chunks = _resume(first, checkpoints, kept, steps, told.append)
     done, saved = int(state.step), time.monotonic()
     with watcher(name, settings.steps, done) as display:
         for line in told:

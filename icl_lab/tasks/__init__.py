@@ -17,6 +17,7 @@ TASKS: dict[str, type[Task]] = {
     "label_mapping": LabelMapping,
     "modular_rules": ModularRules,
     "repeated_sequence": RepeatedSequence,
+    "described": Described,
 }
 
 __all__ = [
