@@ -31,7 +31,7 @@ from icl_lab.tasks import Task
 if TYPE_CHECKING:
     import xarray
 
-PROMPTS = 96
+PROMPTS = 64
 CHANCE = Reference("chance", "knows nothing", uniform)
 Learner = Callable[[Prompts], Predictions]
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.compiling import QUICKLY
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.stress.base import Perturbation, Strength
@@ -79,7 +79,7 @@ def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, s
     return _stressed(perturbation, prompts, strength, task, key)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=FOR_ONE_RUN)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICKLY)
 def _stressed(perturbation: Perturbation, prompts: int, strength: Strength, task: Task, key: Array) -> Stressed:
     draw_key, change_key = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
@@ -92,21 +92,21 @@ def _stressed(perturbation: Perturbation, prompts: int, strength: Strength, task
         return Stressed(before, after, t, c, task.unit(after))
 
 
-@functools.partial(jax.jit, static_argnums=2, compiler_options=FOR_ONE_RUN)
+@functools.partial(jax.jit, static_argnums=2, compiler_options=QUICKLY)
 def sample(task: Task, key: Array, prompts: int) -> Prompts:
     """Prompts of the task as it is, compiled."""
     with jax.default_matmul_precision("highest"):
         return task.sample(key, prompts)
 
 
-@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def unit_of(task: Task, prompts: Prompts) -> Array:
     """`task.unit`, compiled."""
     with jax.default_matmul_precision("highest"):
         return task.unit(prompts)
 
 
-@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def answers_of(learner: Learner, prompts: Prompts) -> Predictions:
     with jax.default_matmul_precision("highest"):
         return learner(prompts).answer()

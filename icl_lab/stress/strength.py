@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.compiling import QUICKLY
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.stress.biased import Bias
 from icl_lab.tasks import Task
@@ -32,7 +32,7 @@ class Fitted:
     left: float
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=FOR_ONE_RUN)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
 def family_answers(bias: Bias, task: Task, prompts: Prompts) -> Predictions:
     """Answers of the family at every strength of its grid, [strength, prompt, position]."""
     with jax.default_matmul_precision("highest"):

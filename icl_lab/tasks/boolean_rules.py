@@ -1,4 +1,4 @@
-"""Boolean rules that must be identified in context: conjunctions, sparse and dense parities, and what a table adds."""
+"""Boolean rules that must be identified in context: conjunctions, literals, parities, and what a table adds."""
 
 import functools
 import itertools
@@ -72,6 +72,19 @@ class Conjunctions(RuleTable):
         return (literals * 3 ** jnp.arange(task.bits)).sum()
 
 
+class Literals(RuleTable):
+    """The 2n literals, or dictators: rule 2j says that bit j is set, rule 2j + 1 that it is not.
+
+    Over one bit the two contradict each other at every input: an example moves their log-odds by ±log[(1 − η)/η].
+    """
+
+    def count(self, task: "BooleanRules") -> int:
+        return 2 * task.bits
+
+    def holds(self, task: "BooleanRules", index: Array, x: Float[Array, "*batch bit"]) -> Bool[Array, "*batch"]:
+        return (jnp.take(x, index // 2, axis=-1) > 0) ^ (index % 2 == 1)
+
+
 class Parities(RuleTable):
     """Parities of k of the n bits: true if an odd number of them is set. All 2^n subsets if k is None.
 
@@ -99,7 +112,7 @@ def _subsets(bits: int, size: int | None) -> np.ndarray:
     return np.array([np.isin(np.arange(bits), subset) for subset in itertools.combinations(range(bits), size)])
 
 
-RULES: dict[str, RuleTable] = {"conjunction": Conjunctions(), "parity": Parities()}
+RULES: dict[str, RuleTable] = {"conjunction": Conjunctions(), "literal": Literals(), "parity": Parities()}
 
 
 @task_dataclass
@@ -119,7 +132,7 @@ class BooleanRules(Task):
 
     Attributes:
         bits: number n of bits.
-        rules: a name in RULES: "conjunction" of literals, or "parity" of a few bits.
+        rules: a name in RULES: "conjunction" of literals, "literal" alone, or "parity" of a few bits.
         sparsity: number k of bits in a parity; None: any number, all 2^n parities. Conjunctions do without it.
         inputs: "uniform" over all 2^n, or "balanced": half of the time uniform over those that make the rule true, half
             of the time over the others; uniform over all where one of the two sets is empty.

@@ -28,6 +28,8 @@ def rules_of(task):
             weight = task.absent**absent * ((1 - task.absent) / 2) ** len(asked)
             found.append((table, weight if task.prior_over_rules == "by_length" else 3.0**-n))
         return found
+    if task.rules == "literal":
+        return [({x: x[j] == value for x in inputs_of(n)}, 1 / (2 * n)) for j in range(n) for value in (True, False)]
     sizes = range(n + 1) if task.sparsity is None else [task.sparsity]
     subsets = [subset for size in sizes for subset in itertools.combinations(range(n), size)]
     return [({x: sum(x[j] for j in s) % 2 == 1 for x in inputs_of(n)}, 1 / len(subsets)) for s in subsets]
@@ -96,6 +98,7 @@ def exact(task, prompts):
         BooleanRules(bits=5, examples=7, rules="parity", sparsity=3),
         BooleanRules(bits=4, examples=7, rules="parity", sparsity=None, noise=0.1),
         BooleanRules(bits=4, examples=6, rules="parity", sparsity=2, inputs="balanced"),
+        BooleanRules(bits=2, examples=6, rules="literal", inputs="balanced", noise=0.2),
         *map(random_task, range(6)),
     ],
     ids=str,

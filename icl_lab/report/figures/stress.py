@@ -18,7 +18,7 @@ READING = (
     "Upper rows: nats that the network (dots: members, with 95% intervals over prompts) loses per answer on changed "
     "prompts against the exact learner who knows of the change. Grey bar: what the exact learner of the training prior "
     "loses there, which no mechanism could avoid; a dot right of its end is a bias of the mechanism. Lower rows: "
-    "changes that keep all information, and how far the answer moves, which is 0 for the exact learner. Coloured ticks: "
+    "changes that keep all information, and how far the answer moves: 0 for the exact learner. Coloured ticks: "
     "the nearest reference of each hypothesis; ×: a learner that knows nothing."
 )
 LEFT, ROW, GAP, LEAST, PANELS = 3.0, 0.27, 0.3, 1e-4, 3
@@ -33,7 +33,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     shown = {name: _shown(subject, name, bool(told[name]["aligned"])) for name in names}
     kept = list(evenly(subject.trained, PANELS))
     members = [member for condition in kept for member in condition.members]
-    rows = [name for name in names if np.isfinite(shown[name]["own"][members]).any()]
+    rows = [name for name in names if np.isfinite(shown[name]["chance"][members]).any()]
     rows.sort(key=lambda name: bool(told[name]["aligned"]))
     if not rows:
         return LeftOut("no perturbation makes sense for this task and model")
@@ -45,7 +45,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     width = (WIDTH - LEFT - 0.2 - GAP * (len(kept) - 1)) / len(kept)
     high = max(_largest(shown[name], members) for name in rows)
     begin = top + label + 0.12
-    parts = [(changed, begin, "nats lost against the exact learner who knows of the change")]
+    parts = [(changed, begin, "nats lost against the best possible answer")]
     below = begin + ROW * len(changed) + (space or 0.0)
     parts.append((rows[len(changed) :], below, "nats by which the answer moves (exact learner: 0)"))
     for part, y, text in parts:
@@ -117,7 +117,8 @@ def _draw(axes: Axes, subject: Subject, rows: list[dict[str, np.ndarray]], condi
         for member, offset in zip(own, offsets, strict=True):
             value, low, top = (row[key][member] for key in ("own", "low", "high"))
             if not np.isfinite(value):
-                axes.text(LEAST, y, "cannot be asked", size=7, color=MUTED, va="center")
+                why = "cannot read prompts of this length" if np.isfinite(chance) else "does not apply"
+                axes.text(LEAST, y, why, size=7, color=MUTED, va="center")
                 break
             if np.isfinite(low) and np.isfinite(top):
                 ends = np.clip([low, top], LEAST, None)
