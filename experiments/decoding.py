@@ -2,7 +2,7 @@
 
     python experiments/decoding.py [quick|paper] [--subjects.chains.training.steps 10000 …]
 
-Claim     Prompts that are given, a decoded distribution is the learner's to the power 1/T. Chains that are generated
+Claim     On given prompts a decoded distribution is the learner's to the power 1/T. Chains that are generated
           are not those of P^(1/T): the learner reads its own decoded outcomes and becomes surer of them. A trained
           network does there what the exact learner does. A frequency penalty flattens the rows of the generated
           transition matrix; a repetition penalty on log probabilities sharpens them.
