@@ -64,8 +64,8 @@ class Bias:
     grid: tuple[float, ...]
 
 
-SHARES = (0.0, *(float(share) for share in np.geomspace(0.01, 0.9, 14)))
-RATES = (0.0, *(float(rate) for rate in np.geomspace(0.01, 1.5, 12)))
+SHARES = (0.0, *(float(share) for share in np.geomspace(0.01, 0.9, 20)))
+RATES = (0.0, *(float(rate) for rate in np.geomspace(0.01, 1.5, 20)))
 
 BIASES: dict[str, Bias] = {
     bias.name: bias

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 
+from icl_lab.formats import why_not
 from icl_lab.models.positions import LENGTH_BOUND
 from icl_lab.prompts import Predictions, Prompts
 
 
 def why_unreadable(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> str:
-    """ "" if the learner can read the prompts, else why not: tables of positions end with the length of training."""
+    """ "" if the learner can read the prompts in its format, else why not.
+
+    Tables of positions end with the length of training, and not every format can be changed in every way.
+    """
+    if why := why_not(getattr(learner, "format", None)):
+        return why
     format, model = getattr(learner, "format", None), getattr(learner, "model", None)
     positions = getattr(getattr(model, "config", None), "positions", "none")
     if format is None or model is None or positions not in LENGTH_BOUND:

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from icl_lab.compiling import QUICKLY
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.stress.biased import Bias
 from icl_lab.tasks import Task
 
-RESAMPLES = 500
+RESAMPLES, FINE = 500, 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Fitted:
     """A family at the strength that describes a subject best.
 
     Attributes:
-        strength, low, high: where the mean distance is least, between grid points by a parabola through the least and
-            its neighbours, and its 95% bootstrap interval over prompts.
+        strength, low, high: where the mean distance is least, between grid points by a spline, and its 95% bootstrap
+            interval over prompts.
         left: mean distance there over mean distance at strength 0, both in nats: 1 explains nothing, 0 everything.
     """
 
@@ -76,19 +77,10 @@ def _apart(family: Predictions, answer: Predictions, unit: Array) -> Array:
 def _least(
     grid: Float[np.ndarray, " strength"], distance: Float[np.ndarray, "row strength"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each row is least and how small, by the parabola through the least point and its two neighbours.
-
-    The parabola is one in the strength itself, around which a mean distance is quadratic; the ends of the grid are the
-    ends of the answer.
-    """
-    rows = np.arange(len(distance))
-    middle = np.clip(distance.argmin(1), 1, len(grid) - 2)
-    x0, x1, x2 = (grid[middle + step] for step in (-1, 0, 1))
-    y0, y1, y2 = (distance[rows, middle + step] for step in (-1, 0, 1))
-    first, second = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    bend = (second - first) / (x2 - x0)
-    ends = np.where(y0 < y2, x0, x2)
-    least = np.where(bend > 0, (x0 + x1) / 2 - first / (2 * np.where(bend > 0, bend, 1.0)), ends)
-    least = np.clip(least, x0, x2)
-    value = y0 + (least - x0) * (first + (least - x1) * bend)
-    return least, np.maximum(value, 0.0)
+    """Where each row is least and how small, along a cubic spline through it, looked at FINE times per interval."""
+    place = np.arange(len(grid))
+    between = np.linspace(0, len(grid) - 1, FINE * (len(grid) - 1) + 1)
+    strengths = PchipInterpolator(place, grid)(between)
+    values = CubicSpline(place, distance, axis=1)(between)
+    least = values.argmin(1)
+    return strengths[least], np.maximum(values[np.arange(len(values)), least], 0.0)

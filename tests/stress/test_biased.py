@@ -17,7 +17,7 @@ TASKS = {
     "rules": BooleanRules(bits=2, examples=6, noise=0.1),
 }
 PROMPTS = 192
-PLANTED = {"forgetting": 0.4, "last_label": 0.21, "majority": 0.34, "timid": 0.27}
+PLANTED = {"forgetting": 0.27, "last_label": 0.21, "majority": 0.34, "timid": 0.27}
 
 
 @pytest.fixture(scope="module", params=TASKS)

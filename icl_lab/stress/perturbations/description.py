@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.prompts import Prompts
@@ -35,10 +34,10 @@ def _said(task: Any, strength: Strength) -> Task:
 
 
 def share_followed(
-    answer: Float[np.ndarray, "*batch target"],
-    described: Float[np.ndarray, "*batch target"],
-    shown: Float[np.ndarray, "*batch target"],
-) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+    answer: Float[Array, "*batch target"],
+    described: Float[Array, "*batch target"],
+    shown: Float[Array, "*batch target"],
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """How far answers stand on the way from what the demonstrations' task to what the described one says.
 
     With f the answer and a, b the mean targets of the described and of the demonstrated task, the share w for which
@@ -49,7 +48,7 @@ def share_followed(
         Numerator and denominator of every answer, to be summed over prompts.
     """
     apart = described - shown
-    return ((answer - shown) * apart).sum(-1), np.square(apart).sum(-1)
+    return ((answer - shown) * apart).sum(-1), jnp.square(apart).sum(-1)
 
 
 WITHHELD = Perturbation(
