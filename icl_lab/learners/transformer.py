@@ -43,6 +43,6 @@ def network_answers(model: Network, params: Any, format: Format, outcomes: Outco
         )
     positions = prompts.positions
     inputs = format.encode(prompts, outcomes)
-    answers = model.apply(params, inputs, read=format.read(positions))
+    answers = format.read_back(model.apply(params, inputs, read=format.read(positions)))
     natural = jnp.full((*prompts.y.shape, outcomes.size), jnp.nan, answers.dtype)
     return outcomes.from_natural(natural.at[:, format.answers(positions)].set(answers))

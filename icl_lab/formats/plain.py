@@ -1,49 +1,13 @@
-"""Formats: how a prompt becomes a token sequence, and where its answers are read."""
+"""The formats a subject is trained in: examples as one token or as two, and streams."""
 
 import dataclasses
-from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.outcomes import Outcomes, Real
+from icl_lab.formats.base import REAL, Format, as_outcomes, unknown_last
+from icl_lab.outcomes import Outcomes
 from icl_lab.prompts import Prompts
-
-REAL = Real()
-
-
-@runtime_checkable
-class Format(Protocol):
-    """A prompt of P positions over d features and targets of size t becomes `tokens(P)` tokens of `channels(d, t)`."""
-
-    @property
-    def streams(self) -> bool:
-        """Whether it is for streams only, whose inputs follow from earlier outcomes."""
-        ...
-
-    def tokens(self, positions: int) -> int:
-        """Number of tokens of a prompt with that many positions."""
-        ...
-
-    def channels(self, dimension: int, targets: int = 1) -> int:
-        """Number of channels of a token for inputs of that dimension and targets of that size."""
-        ...
-
-    def read(self, positions: int) -> slice:
-        """The tokens at which answers are read."""
-        ...
-
-    def answers(self, positions: int) -> slice:
-        """The positions those tokens answer, in the same order."""
-        ...
-
-    def labels(self, positions: int) -> tuple[str, ...]:
-        """A short name per token, for figures."""
-        ...
-
-    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
-        """The token sequence, outcomes as targets. Nothing of the outcome asked for enters it."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +37,13 @@ class Paired:
     def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
         targets = outcomes.targets(prompts.y).at[..., -1, :].set(0.0)
         return jnp.concatenate([prompts.x, targets], axis=-1)
+
+    def decode(self, tokens: Float[Array, "batch token channel"], outcomes: Outcomes = REAL) -> Prompts:
+        x, targets = jnp.split(tokens, [tokens.shape[-1] - outcomes.size], axis=-1)
+        return unknown_last(x, as_outcomes(targets[:, :-1], outcomes))
+
+    def read_back(self, natural: Float[Array, "*batch target"]) -> Float[Array, "*batch target"]:
+        return natural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +77,53 @@ class Interleaved:
         tokens = jnp.stack([x, y], axis=2).reshape(x.shape[0], -1, x.shape[-1])
         return tokens[:, :-1]
 
+    def decode(self, tokens: Float[Array, "batch token channel"], outcomes: Outcomes = REAL) -> Prompts:
+        features = tokens.shape[-1] - outcomes.size
+        return unknown_last(tokens[:, ::2, :features], as_outcomes(tokens[:, 1::2, features:], outcomes))
+
+    def read_back(self, natural: Float[Array, "*batch target"]) -> Float[Array, "*batch target"]:
+        return natural
+
+
+@dataclasses.dataclass(frozen=True)
+class Swapped:
+    """Tokens y_0, x_0, y_1, x_1, …, x_N, those of `Interleaved` with the two of every example in the other order.
+
+    Before x_i stands y_i itself, which would be the answer: only the query, whose outcome is left out, can be asked.
+    """
+
+    streams = False
+
+    def tokens(self, positions: int) -> int:
+        return 2 * positions - 1
+
+    def channels(self, dimension: int, targets: int = 1) -> int:
+        return dimension + targets
+
+    def read(self, positions: int) -> slice:
+        return slice(2 * positions - 2, 2 * positions - 1)
+
+    def answers(self, positions: int) -> slice:
+        return slice(positions - 1, positions)
+
+    def labels(self, positions: int) -> tuple[str, ...]:
+        pairs = (name for i in range(positions - 1) for name in (f"y{i}", f"x{i}"))
+        return (*pairs, f"x{positions - 1}")
+
+    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
+        return self._exchanged(Interleaved().encode(prompts, outcomes))
+
+    def decode(self, tokens: Float[Array, "batch token channel"], outcomes: Outcomes = REAL) -> Prompts:
+        return Interleaved().decode(self._exchanged(tokens), outcomes)
+
+    def read_back(self, natural: Float[Array, "*batch target"]) -> Float[Array, "*batch target"]:
+        return natural
+
+    def _exchanged(self, tokens: Array) -> Array:
+        """The two tokens of every pair exchanged; the last token belongs to none."""
+        pairs = tokens[:, :-1].reshape(tokens.shape[0], -1, 2, tokens.shape[-1])[:, :, ::-1]
+        return jnp.concatenate([pairs.reshape(tokens.shape[0], -1, tokens.shape[-1]), tokens[:, -1:]], axis=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
@@ -134,40 +152,12 @@ class Stream:
     def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
         return prompts.x
 
+    def decode(self, tokens: Float[Array, "batch token channel"], outcomes: Outcomes = REAL) -> Prompts:
+        """Inputs are taken for the targets of the outcome before them."""
+        return unknown_last(tokens, as_outcomes(tokens[:, 1:, : outcomes.size], outcomes))
+
+    def read_back(self, natural: Float[Array, "*batch target"]) -> Float[Array, "*batch target"]:
+        return natural
+
 
 FORMATS: dict[str, type[Format]] = {"paired": Paired, "interleaved": Interleaved, "stream": Stream}
-
-
-@dataclasses.dataclass(frozen=True)
-class WithDescription:
-    """A token with the prompt's description before those of another format, on `size` channels of its own.
-
-    Prompts without a description begin with a token of zeros.
-    """
-
-    inner: Format
-    size: int
-
-    @property
-    def streams(self) -> bool:
-        return self.inner.streams
-
-    def tokens(self, positions: int) -> int:
-        return 1 + self.inner.tokens(positions)
-
-    def channels(self, dimension: int, targets: int = 1) -> int:
-        return self.size + self.inner.channels(dimension, targets)
-
-    def read(self, positions: int) -> slice:
-        tokens = range(self.inner.tokens(positions))[self.inner.read(positions)]
-        return slice(1 + tokens[0], 2 + tokens[-1], tokens.step)
-
-    def answers(self, positions: int) -> slice:
-        return self.inner.answers(positions)
-
-    def labels(self, positions: int) -> tuple[str, ...]:
-        return ("description", *self.inner.labels(positions))
-
-    def encode(self, prompts: Prompts, outcomes: Outcomes = REAL) -> Float[Array, "batch token channel"]:
-        tokens = jnp.pad(self.inner.encode(prompts, outcomes), ((0, 0), (1, 0), (self.size, 0)))
-        return tokens if prompts.description is None else tokens.at[:, 0, : self.size].set(prompts.description)
