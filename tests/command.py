@@ -21,7 +21,7 @@ CONFIG: dict[str, Any] = {
             "ensemble": {"seeds": 2, "pool": [4, 8]},
         }
     },
-    "judge": {"prompts": 8, "snapshots": 2, "planted": False, "mechanism": False, "battery": False},
+    "judge": {"prompts": 8, "snapshots": 2, "planted": False, "mechanism": False, "battery": False, "stress": False},
 }
 
 

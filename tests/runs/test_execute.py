@@ -1,6 +1,7 @@
 """A whole tiny run: trained, judged, stored, reused; and the claims that are made of verdicts."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.report import build
 from icl_lab.runs.claims import read_claims
 from icl_lab.runs.config import parse_config
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.execute import execute, expected_claims, general_claims
 from icl_lab.runs.planted import recognised
 from icl_lab.runs.results import read_results
+from icl_lab.runs.stress import is_stress, stress_run
 from icl_lab.runs.train import train_subject
 
 CONFIG = {
@@ -24,6 +27,7 @@ CONFIG = {
         "bootstrap": 20,
         "planted": False,
         "probes": ["influence", "label_copying"],
+        "perturbations": ["order", "unseen", "length"],
     },
     "subjects": {
         "small": {
@@ -115,6 +119,40 @@ def test_probes_are_asked_of_members_and_of_the_best_reference_of_every_hypothes
     copying = data["probe_predicted"].sel(hypothesis="H4", statistic="label_copying: distance")
     nearest = data["probe_reference"].sel(hypothesis="H4").values == "nearest_neighbour"
     assert (copying.values[nearest] < 1e-6).all()
+
+
+def test_members_are_stressed_beside_references_and_chance(run):
+    data = read_results(run[0])[0]["small"]
+    assert list(data["perturbation"].values) == ["order", "unseen", "length"]
+    for name in ("bias", "mismatch", "distance", "moved"):
+        assert data[f"stress_{name}"].shape == data[f"stress_chance_{name}"].shape == (3, 3)
+        assert data[f"stress_reference_{name}"].shape == (3, 5, 3)
+    asked = data.sel(perturbation=["order", "unseen"])
+    assert np.isfinite(asked["stress_bias"]).all()
+    assert (asked["stress_bias_low"] <= asked["stress_bias_high"]).all()
+    # Learned positions end with the training length; what needs none can be asked.
+    assert np.isnan(data["stress_bias"].sel(perturbation="length")).all()
+    assert np.isfinite(data["stress_chance_bias"].sel(perturbation="length")).all()
+    assert (data["stress_mismatch"].sel(perturbation="unseen") > 0).all()
+    assert (data["stress_chance_moved"].sel(perturbation="order") == 0).all()
+    assert ((data["fault_low"] <= data["fault_high"]) & (data["fault_left"] <= 1)).all()
+
+
+def test_a_finished_run_can_be_stressed_again(run, tmp_path):
+    """The same numbers for what is asked again, and nothing else of the results changes."""
+    copied = tmp_path / run[0].path.name
+    shutil.copytree(run[0].path, copied)
+    before = read_results(run[0])[0]["small"]
+    stress_run(RunDirectory.open(copied), ["unseen"])
+    after = read_results(RunDirectory.open(copied))[0]["small"]
+    assert list(after["perturbation"].values) == ["unseen"]
+    for name in ("bias", "mismatch"):
+        # Meta-SGD learns anew, everything else is the same computation.
+        np.testing.assert_allclose(
+            after[f"stress_{name}"], before[f"stress_{name}"].sel(perturbation=["unseen"]), atol=1e-6
+        )
+    kept = [name for name in before.variables if not is_stress(str(name))]
+    assert before[kept].identical(after[kept].assign_attrs(before.attrs))
 
 
 def test_the_last_snapshot_is_judged_like_the_trained_member(run):
