@@ -68,7 +68,8 @@ def taught(config: RunConfig, subject: TrainedSubject) -> Claim:
     assert isinstance(teacher, ReferenceLearner)
     bank = answered(build_bank(member.task, FIRST_SEED, config.judge.prompts, config.judge.prompts), subject.format)
     function = jax.tree.map(np.asarray, answers(teacher, bank.prompts))
-    truth = truth_of(bank, function, teacher.reference.name)
+    delta = apart(bank, function, function)[1]
+    truth = truth_of(bank, function, teacher.reference.name, delta)
     shown, right = [], []
     for index in range(len(subject.members)):
         student = jax.tree.map(np.asarray, answers(subject.learner(index), bank.prompts))

@@ -97,6 +97,11 @@ def _answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
         return learner(prompts).answer()
 
 
+def student_answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
+    """A network's answers at full precision, as numpy arrays."""
+    return jax.tree.map(np.asarray, _answers(learner, prompts))
+
+
 def known_student(bank: Bank, teacher: Teacher, params: Params, name: str) -> KnownSubject:
     """A student as a subject that is known by its teacher's function, on the bank of the positions it answers."""
     model, format = student_network(bank.task, teacher)
@@ -105,7 +110,7 @@ def known_student(bank: Bank, teacher: Teacher, params: Params, name: str) -> Kn
         kind="distilled",
         name=name,
         group=f"{teacher.hypothesis} student",
-        answers=lambda: jax.tree.map(np.asarray, _answers(learner, bank.prompts)),
+        answers=functools.partial(student_answers, learner, bank.prompts),
         noises=("none",),
         reference=teacher.reference,
         function=functools.partial(answers_at, bank, teacher.reference, dict(teacher.parameters)),

@@ -24,12 +24,14 @@ class Record:
         kind, name, group, reference: as of `KnownSubject`.
         noise: name of the noise it was disturbed with.
         prompts: prompts per regime that the judge saw.
-        truth: hypotheses of its equivalence class.
+        truth: hypotheses of its equivalence class; of a network that of all references within δ of what it is known by.
         status, named, nearest, remainder: the verdict.
         identified, false, split, explained: see `truth.scored`.
         false_without: whether it supports something once all that is true of it is removed from the candidates.
         distance, limit: of a network, how far it is from the function it is known by, and δ, in nats per regime
             (`distilled.apart`); empty of learners that are known exactly.
+        same: of a network, hypotheses of the references that are the same function as what it is known by (.006 nats),
+            a part of `truth`; empty of other learners.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Record:
     false_without: bool
     distance: tuple[float, ...] = ()
     limit: tuple[float, ...] = ()
+    same: tuple[str, ...] = ()
 
     @property
     def excess(self) -> float:
@@ -60,6 +63,11 @@ class Record:
     def counted(self) -> bool:
         """Whether it is near enough to what it is known by to be ground truth."""
         return self.excess <= 1
+
+    @property
+    def beyond_the_same(self) -> bool:
+        """Whether a network is named something that is not the very function it is known by, be it within δ of it."""
+        return bool({*self.named} - {*self.same})
 
     @property
     def clean(self) -> bool:
@@ -78,8 +86,9 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
     """
     answers = subject.answers()
     function = answers if subject.function is None else subject.function()
-    truth = truth_of(bank, function, subject.reference)
+    same = truth_of(bank, function, subject.reference)
     measured = () if subject.function is None else apart(bank, answers, function)
+    truth = truth_of(bank, function, subject.reference, measured[1]) if measured else same
     distance, limit = (tuple(finite(value) for value in values) for values in measured or ((), ()))
     found = []
     for noise in subject.noises:
@@ -105,6 +114,7 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
                     false_without=judged_without(comparison, truth).status == "supported",
                     distance=distance,
                     limit=limit,
+                    same=same.hypotheses if measured else (),
                 )
             )
     return found

@@ -34,6 +34,7 @@ KINDS = {
     "distorted": "a reference that sees or says something distorted; unknown to the judge",
     "untrained": "a transformer with random weights",
     "distilled": "a transformer taught the answers of a reference, near enough to it",
+    "retrained": "a hand-built transformer, disturbed and taught the answers of a reference, near enough to it",
     "inner loop": "a trained delta-rule network, known by its parameters",
 }
 

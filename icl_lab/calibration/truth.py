@@ -19,7 +19,8 @@ class Truth:
 
     Attributes:
         references: those that mimic it once fitted to it, undisturbed: at most three floors (.006 nats) away in every
-            regime. Directional: a wide kernel mimics the mean label, not the other way round.
+            regime, or at most δ where a subject is known only to within δ of the function. Directional: a wide kernel
+            mimics the mean label, not the other way round.
         hypotheses: keys of the hypotheses these and the planted reference itself speak for; empty: it fits none.
     """
 
@@ -27,16 +28,24 @@ class Truth:
     hypotheses: tuple[str, ...]
 
 
-def truth_of(bank: Bank, answers: Predictions, planted: str | None = None) -> Truth:
+def truth_of(
+    bank: Bank, answers: Predictions, planted: str | None = None, known_within: np.ndarray | None = None
+) -> Truth:
     """The truth about undisturbed answers on the bank's prompts.
+
+    A network that was shown to lie within δ of a function may as well be any reference that lies within δ of that
+    function: nothing that is known of it tells the two apart, so to name either is not false.
 
     Args:
         bank: of the task.
         answers: the known function's.
         planted: name of the reference it is, if it is one.
+        known_within: δ in nats, [regime], of a subject that is known as far as that; None: it is the function.
     """
     comparison = compare(bank, answers)
-    close = np.all(comparison.distance <= THRESHOLDS.near * THRESHOLDS.floor, axis=0)
+    same = THRESHOLDS.near * THRESHOLDS.floor
+    limit = np.full(len(comparison.regimes), same) if known_within is None else np.maximum(known_within, same)
+    close = np.all(comparison.distance <= limit[:, None], axis=0)
     names = [name for name, mimics in zip(comparison.references, close, strict=True) if mimics or name == planted]
     owners = {owner_of(name) for name in names}
     return Truth(tuple(names), tuple(key for key in KEYS if key in owners))

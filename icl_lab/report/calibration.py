@@ -18,12 +18,14 @@ from icl_lab.report.tables import claims_table
 from icl_lab.report.vocabulary import number
 
 LOOPS, MECHANISMS = "inner_loops", "mechanisms"  # groups that are no family of tasks
+KNOWN_NETWORKS = ("distilled", "retrained", "inner loop")  # kinds
 ABOUT = "Learners whose function or mechanism is known were judged as if they were models."
 TRAINED = (
-    "Networks trained to be known: transformers taught the answers of a reference, and delta-rule networks, whose "
-    "algorithm is read off their parameters. Distances are those from the function a network is known by, in the "
-    "prompt set where it is largest relative to δ, fixed in advance: 2% of the answers, or .006 nats. Beyond δ a "
-    "network is no ground truth and is not counted."
+    "Networks trained to be known: transformers taught a reference's answers, from random weights or from those of "
+    "a hand-built transformer disturbed, and delta-rule networks, whose algorithm is read off their parameters. "
+    "Distances are those from the function a network is known by, in the prompt set where it is largest relative to δ, "
+    "fixed in advance: 2% of the answers, or .006 nats. Beyond δ a network is no ground truth and is not counted. True "
+    "of a network is what is within δ of the function it is known by; in brackets, what is the very same function."
 )
 
 
@@ -60,13 +62,13 @@ def networks_table(groups: Mapping[str, Records]) -> str:
     """A row per trained network: how near it is to what it is known by, and what the judge said of it."""
     rows = []
     for group, records in groups.items():
-        for index in np.flatnonzero([kind in ("distilled", "inner loop") for kind in records["kind"]]):
+        for index in np.flatnonzero([kind in KNOWN_NETWORKS for kind in records["kind"]]):
             ratio = records["distance"][index] / records["limit"][index]
             worst = int(np.argmax(ratio))
             said = records["named"][index] or records["status"][index]
             wrong = records["counted"][index] and records["false"][index]
             kept = "counted" if records["counted"][index] else "not counted"
-            words = (group.replace("_", " "), records["name"][index], records["truth"][index] or "none", said)
+            words = (group.replace("_", " "), records["name"][index], _true_of(records, int(index)), said)
             cells = "".join(f"<td>{escape(str(word))}</td>" for word in words)
             far = (records["distance"][index][worst], records["limit"][index][worst])
             cells += "".join(f'<td class="number">{number(float(value))}</td>' for value in far)
@@ -76,3 +78,9 @@ def networks_table(groups: Mapping[str, Records]) -> str:
     heads = ("task", "network", "true of what it is known by", "the judge says", "distance", "δ", "")
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     return f'<div class="scroll"><table class="claims"><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _true_of(records: Records, index: int) -> str:
+    """Hypotheses within δ of what a network is known by; where fewer are the very same function, these in brackets."""
+    near, same = (str(records[name][index]) or "none" for name in ("truth", "same"))
+    return near if near == same else f"{near} ({same})"

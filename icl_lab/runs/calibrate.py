@@ -25,7 +25,7 @@ from icl_lab.calibration.subjects import KnownSubject, known_subjects
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.learners.constructions import CONSTRUCTIONS
 from icl_lab.runs.calibration_claims import family_claims, loop_claims, mechanism_claims
-from icl_lab.runs.calibration_networks import inner_loops, students
+from icl_lab.runs.calibration_networks import inner_loops, retrained, students
 from icl_lab.runs.calibration_records import append, dataset_of, mechanism_dataset, read_records
 from icl_lab.runs.claims import write_claims
 from icl_lab.runs.directory import RunDirectory, writing
@@ -51,7 +51,8 @@ class CalibrationConfig(NamedSettings):
             that a claim of 2% false support needs.
         prompts: per regime, and as many to fit parameters on.
         seed: of prompts, pools, parameters and noise. The rule was chosen on seeds below 2000.
-        distilled: students per hypothesis and family, and delta-rule networks of every kind; 0: none are trained.
+        distilled: students per hypothesis and family, constructions retrained, and delta-rule networks of every kind;
+            0: none are trained.
         mechanisms: draws of prompts and random weights per hand-built transformer; 0: none is judged.
     """
 
@@ -104,8 +105,11 @@ def _family(family: str, bank: Bank, config: CalibrationConfig, folder: Path, sa
     parts = [bank.first(count) for count in FEWER_PROMPTS if count < config.prompts]
     path = folder / "records" / f"{family}.jsonl"
     done = _judged(family, path, [(bank, subject) for subject in subjects], parts)
-    trained = students(bank, config.distilled, config.seed, folder / "networks" / family, say)
-    return done + _judged(f"{family}, students", folder / "records" / f"{family}_students.jsonl", trained)
+    networks = folder / "networks" / family
+    trained = students(bank, config.distilled, config.seed, networks, say)
+    again = retrained(bank, family, config.distilled, config.seed, config.prompts, networks, say)
+    done += _judged(f"{family}, students", folder / "records" / f"{family}_students.jsonl", trained)
+    return done + _judged(f"{family}, retrained", folder / "records" / f"{family}_retrained.jsonl", again)
 
 
 def _loops(config: CalibrationConfig, folder: Path, say: Say) -> tuple[list[Record], tuple[str, ...]]:

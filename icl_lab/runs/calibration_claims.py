@@ -18,6 +18,7 @@ LEAST = {
 }
 MOST_FALSE = 0.02
 WITHOUT = {"linear_regression": 0.14, "markov_chain": 0.06}  # support with the truth removed, in the first prototype
+NETWORKS = {"distilled": ("students", "students"), "retrained": ("retrained", "retrained constructions")}  # id, words
 UNKNOWN = ("distorted", "untrained")  # kinds that the rule was not chosen on
 
 
@@ -65,7 +66,7 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
     )
     for kind in KINDS:
         rate = Rate.of(record.false for record in whole if record.kind == kind)
-        if rate.total and kind != "distilled":  # students have claims of their own
+        if rate.total and kind not in NETWORKS:  # these have claims of their own
             text = f"{words}: hypotheses named that are not true, {KINDS[kind]}"
             claims.append(rate_claim(f"{family}.false_support.{kind.replace(' ', '_')}", text, rate))
     without = Rate.of(record.false_without for record in planted if record.noise == "low")
@@ -84,34 +85,40 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
             without,
             f"first prototype {WITHOUT[family]:g}" if family in WITHOUT else None,
         ),
-        *student_claims(family, [record for record in records if record.kind == "distilled"]),
+        *(claim for kind in NETWORKS for claim in student_claims(family, records, kind)),
     ]
 
 
-def student_claims(family: str, records: Sequence[Record]) -> list[Claim]:
+def student_claims(family: str, records: Sequence[Record], kind: str = "distilled") -> list[Claim]:
     """Students near enough to their teachers, what the judge says of these, and how far all of them are."""
+    records = [record for record in records if record.kind == kind]
     if not records:
         return []
-    words = family.replace("_", " ")
+    words, (key, who) = family.replace("_", " "), NETWORKS[kind]
     counted = [record for record in records if record.counted]
     return [
         rate_claim(
-            f"{family}.students.counted",
-            f"{words}: students within δ of their teacher, which count",
+            f"{family}.{key}.counted",
+            f"{words}: {who} within δ of their teacher, which count",
             Rate.of(record.counted for record in records),
         ),
         rate_claim(
-            f"{family}.students.identified",
-            f"{words}: students that count are identified",
+            f"{family}.{key}.identified",
+            f"{words}: {who} that count are identified",
             Rate.of(record.identified for record in counted),
         ),
         rate_claim(
-            f"{family}.students.false_support",
-            f"{words}: hypotheses named that are not true of a student that counts",
+            f"{family}.{key}.false_support",
+            f"{words}: hypotheses named that are not true of {who} that count",
             Rate.of(record.false for record in counted),
         ),
+        rate_claim(
+            f"{family}.{key}.beyond_the_same",
+            f"{words}: the same, of references that are the teacher's very function and not merely within δ of it",
+            Rate.of(record.beyond_the_same for record in counted),
+        ),
         *(
-            _distances(f"{family}.students.{teacher}", f"{words}: distance of the students of {teacher} from it", own)
+            _distances(f"{family}.{key}.{teacher}", f"{words}: distance of {who} from {teacher}, their teacher", own)
             for teacher, own in _by_reference(records).items()
         ),
     ]
@@ -126,6 +133,11 @@ def loop_claims(records: Sequence[Record]) -> list[Claim]:
         claims += [
             rate_claim(f"inner_loops.{form}.identified", f"{text}: identified", Rate.of(r.identified for r in own)),
             rate_claim(f"inner_loops.{form}.false", f"{text}: named what is not true", Rate.of(r.false for r in own)),
+            rate_claim(
+                f"inner_loops.{form}.beyond_the_same",
+                f"{text}: named what is not the very function read off, be it within δ of it",
+                Rate.of(r.beyond_the_same for r in own),
+            ),
         ]
     return [
         rate_claim(

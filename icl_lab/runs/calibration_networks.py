@@ -1,4 +1,4 @@
-"""Networks that a calibration trains, students of references and delta-rule networks: none is trained twice.
+"""Networks that a calibration trains, students, retrained constructions and delta-rule networks: none twice.
 
 networks/NAME/step-N.safetensors   the parameters of one network after its last step
 """
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from icl_lab.calibration.distilled import answered, known_student, student_network, teachers
 from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, known_loop, network
 from icl_lab.calibration.planted import learner_at
+from icl_lab.calibration.retrained import STARTS, known_retrained, retrain, teacher_learner
 from icl_lab.calibration.subjects import KnownSubject
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.models import Model, Params
 from icl_lab.runs.snapshots import Snapshots
 from icl_lab.training import Member, TrainingSettings, init_state, stack, train_chunk
@@ -24,6 +26,7 @@ Key = TypeVar("Key")
 TOKENS = 2400  # about as many in a batch of softmax students, whatever the length of prompts
 PROMPTS = 24  # a batch is a multiple of so many: three regimes, in pieces that fit the cache
 SCHEDULE: Any = {"schedule": "cosine", "clip": 1.0, "chunk": 500}
+RETRAINED = TrainingSettings(steps=3000, batch=192, learning_rate=3e-3, warmup=100, **SCHEDULE)
 LOOP = TrainingSettings(steps=1500, batch=512, learning_rate=3e-2, warmup=50, **SCHEDULE)
 Judgeable = list[tuple[Bank, KnownSubject]]
 
@@ -71,6 +74,31 @@ def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judge
     return found
 
 
+def retrained(bank: Bank, family: str, count: int, seed: int, prompts: int, folder: Path, say: Say) -> Judgeable:
+    """`count` retrained constructions of every start of the family, trained or loaded, each with the bank of its task.
+
+    Args:
+        bank: of the family; its task's shapes are those of every start, so that no reference is compiled again.
+        family: whose `STARTS`.
+        prompts: per regime.
+        count, seed, folder, say: as of `students`.
+    """
+    found = []
+    for start in STARTS.get(family, ()) if count else ():
+        own = build_bank(start.task(bank.task), seed, prompts, prompts)
+        built = start.built(own.task)
+        scored = answered(own, built.format)
+        teacher = teacher_learner(own, start)
+
+        def train(seeds: Sequence[int], built=built, teacher=teacher) -> Params:
+            return jax.tree.map(lambda *a: np.stack(a), *(retrain(built, teacher, RETRAINED, each) for each in seeds))
+
+        plan = {f"{start.construction} retrained {draw}": seed + draw for draw in range(count)}
+        for name, params in _trained(plan, train, RETRAINED.steps, folder, say, together=1).items():
+            found.append((scored, known_retrained(scored, start, params, name)))
+    return found
+
+
 def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, say: Say) -> Judgeable:
     """`count` delta-rule networks of every kind, trained or loaded, each with the bank that judges it.
 
@@ -97,12 +125,20 @@ def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, s
 
 
 def _trained(
-    plan: dict[str, Key], train: Callable[[Sequence[Key]], Params], steps: int, folder: Path, say: Say
+    plan: dict[str, Key],
+    train: Callable[[Sequence[Key]], Params],
+    steps: int,
+    folder: Path,
+    say: Say,
+    together: int | None = None,
 ) -> dict[str, Params]:
-    """The parameters of everything planned; what is stored is loaded, the rest trained in groups of one size."""
+    """The parameters of everything planned; what is stored is loaded, the rest trained in groups of one size.
+
+    `together`: that size; None: as many as there are devices.
+    """
     kept = {name: Snapshots(folder / name.replace(" ", "-")) for name in plan}
     missing = [name for name in plan if not kept[name].readable(steps)]
-    size = jax.device_count()
+    size = together or jax.device_count()
     for first in range(0, len(missing), size):
         group = missing[first : first + size]
         say(f"training {', '.join(group)}")

@@ -102,7 +102,7 @@ def test_subjects_are_drawn_anew_for_another_seed_and_the_same_for_the_same(bank
     assert names(7, 1) == first
     assert names(8, 1) != first
     kinds = {subject.kind for subject in known_subjects(bank, 7, 1)}
-    assert kinds == set(KINDS) - {"distilled", "inner loop"}  # which have to be trained
+    assert kinds == set(KINDS) - {"distilled", "retrained", "inner loop"}  # which have to be trained
     assert between_grid_points(bank, "ridge", 7) != between_grid_points(bank, "ridge", 8)
     unknown = [s for s in known_subjects(bank, 7, 4) if s.kind in ("distorted", "untrained")]
     assert len(unknown) >= 150  # enough to claim 2% false support

@@ -1,21 +1,31 @@
 """Trained networks are known by their teacher or by their parameters, as far as they come near, and trained once."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.calibration.distilled import answered, apart, known_student, student_network, teachers
+from icl_lab.calibration.distilled import Teacher, answered, apart, known_student, student_network, teachers
+from icl_lab.calibration.families import FAMILIES
 from icl_lab.calibration.inner_loops import INNER_LOOPS, algorithm_learner, learner_of, read_off
 from icl_lab.calibration.measure import Record
+from icl_lab.calibration.mechanisms import KNOWN
 from icl_lab.calibration.planted import answers_at
+from icl_lab.calibration.retrained import STARTS, Start, disturbance, moved, retrain
+from icl_lab.calibration.truth import truth_of
 from icl_lab.formats import Interleaved, Paired
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.hypotheses.judge import owner_of
 from icl_lab.prompts import Point
 from icl_lab.report.calibration import networks_table
 from icl_lab.runs import calibration_networks as networks
 from icl_lab.runs.calibration_claims import loop_claims, student_claims
 from icl_lab.runs.calibration_records import dataset_of
 from icl_lab.tasks import LinearRegression
+from icl_lab.training import TrainingSettings
+from icl_lab.training.distil import teacher_of
 
 BATCH, ONLINE = INNER_LOOPS[1], INNER_LOOPS[3]
 TASK = LinearRegression(dimension=2, examples=3, noise=0.5, weight_mean=1.0)
@@ -118,7 +128,7 @@ def test_a_network_is_trained_once_and_in_groups_of_one_size(tmp_path, monkeypat
 def network_record(kind: str, group: str, name: str, excess: float, **changes: object) -> Record:
     fields = {"truth": ("H5",), "status": "supported", "named": ("H5",), "identified": True, "false": False}
     judged = {"noise": "none", "prompts": 8, "nearest": "gd_1", "remainder": 0.0, "split": False, "explained": True}
-    near = {"false_without": False, "distance": (0.001, 0.01 * excess), "limit": (0.006, 0.01)}
+    near = {"false_without": False, "distance": (0.001, 0.01 * excess), "limit": (0.006, 0.01), "same": ("H5",)}
     return Record(kind, name, group, "gd_1", **(fields | judged | near | changes))
 
 
@@ -130,11 +140,66 @@ def test_networks_beyond_delta_are_shown_and_not_counted():
     assert str(claims["linear_regression.students.identified"].measured).endswith("(1 of 1)")
     assert str(claims["linear_regression.students.false_support"].measured).endswith("(0 of 1)")
     assert claims["linear_regression.students.gd_1"].measured == "0.008 (δ 0.01); 0.012 (δ 0.01)"
-    loop = network_record("inner loop", "H3 online", "online 0", 0.5, truth=(), named=(), status="unexplained")
-    assert "online.false" in str([claim.id for claim in loop_claims([loop])])
+    loop = network_record("inner loop", "H3 online", "online 0", 0.5, truth=(), same=(), named=(), status="unexplained")
+    step = network_record("inner loop", "H5 batch", "batch 0", 0.5, truth=("H3", "H5"), named=("H3", "H5"))
+    claims = {claim.id: str(claim.measured) for claim in loop_claims([loop, step])}
+    assert claims["inner_loops.online.false"].endswith("(0 of 1)")
+    assert claims["inner_loops.batch.false"].endswith("(0 of 1)")  # within δ of what it is known by
+    assert claims["inner_loops.batch.beyond_the_same"].endswith("(1 of 1)")  # and not the very function
     columns = {
-        str(name): np.asarray(values) for name, values in dataset_of([near, far, loop], ("a", "b")).variables.items()
+        str(name): np.asarray(values)
+        for name, values in dataset_of([near, far, loop, step], ("a", "b")).variables.items()
     }
     table = networks_table({"linear_regression": columns})
     assert table.count("not counted") == 1
+    assert "H3+H5 (H5)" in table
     assert table.count('class="fails"') == 0  # what is not counted can be no failure
+
+
+def test_truth_about_a_network_is_all_that_lies_within_delta_of_what_it_is_known_by(bank):
+    function = answers_at(bank, "gd_1", {"rate": 0.4})
+    limit = np.array([0.05, 0.1, 0.2])
+    exact, near = truth_of(bank, function, "gd_1"), truth_of(bank, function, "gd_1", limit)
+    assert {*exact.references} < {*near.references}
+    for name in bank.references:
+        distance = bank.distances(function, bank.fit(name, function).predictions)
+        inside = all(distance[bank.slices[r]].mean() <= most for r, most in zip(bank.regimes, limit, strict=True))
+        assert (name in near.references) == (inside or name == "gd_1")
+    assert truth_of(bank, function, "gd_1", np.zeros(3)) == exact  # never less than what is no difference
+
+
+def test_a_retrained_construction_keeps_its_wiring_and_comes_back_to_its_teacher():
+    task = LinearRegression(dimension=2, examples=4, noise=0.5)
+    start = Start("one_step_gd", Teacher("gd_1", {"rate": 0.4}), lambda task: task)
+    built, teacher = start.built(task), teacher_of(task, REFERENCES["gd_1"][1], {"rate": 0.4})
+    change = disturbance(built.params, jax.random.key(0), 0.3)
+    drawn = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(change)])
+    assert 0.2 < drawn.std() < 0.4
+    settings = TrainingSettings(steps=150, batch=24, learning_rate=1e-2, schedule="cosine", chunk=100)
+    trained = retrain(built, teacher, settings, 3, noise=0.3)
+    prompts = jax.jit(lambda: task.sample(jax.random.key(5), 256))()
+    wanted = np.asarray(teacher(prompts).mean)[:, -1]
+
+    def error(params):
+        learner = dataclasses.replace(built, params=params)
+        return np.square(np.asarray(learner(prompts).mean)[:, -1] - wanted).mean()
+
+    disturbed = moved(built.params, disturbance(built.params, jax.random.split(jax.random.key(3))[0], 0.3))
+    assert error(built.params) < 1e-8
+    assert error(trained) < 0.01 * error(disturbed)
+    for before, after in zip(jax.tree.leaves(built.params), jax.tree.leaves(trained), strict=True):
+        np.testing.assert_array_equal(np.asarray(before) == 0, np.asarray(after) == 0)
+        assert not np.any((np.asarray(before) != 0) & (np.asarray(before) == np.asarray(after)))
+
+
+def test_what_is_retrained_is_the_teacher_before_it_is_disturbed():
+    for family, starts in STARTS.items():
+        for start in starts:
+            task = start.task(FAMILIES[family](5))
+            built = start.built(task)
+            prompts = jax.jit(lambda task=task: task.sample(jax.random.key(1), 16))()
+            teacher = teacher_of(task, REFERENCES[start.teacher.reference][1], dict(start.teacher.parameters))
+            own, other = (np.asarray(each(prompts).mean_target()) for each in (built, teacher))
+            rows = built.format.answers(task.positions)
+            np.testing.assert_allclose(own[:, rows], other[:, rows], atol=2e-3)
+            assert owner_of(start.teacher.reference) in KNOWN[start.construction].hypotheses

@@ -22,7 +22,7 @@ READING = (
     "low (2% of the answers). Right: the number of learners; of taught transformers those near enough to count, of all."
 )
 OTHERS = ("listed", "mixture", "near miss", "distorted", "untrained")
-STUDENTS = tuple(f"{key} student" for key in HYPOTHESES)
+STUDENTS = tuple(f"{key} {kind}" for kind in ("student", "retrained") for key in HYPOTHESES)
 TITLES = {
     **{key: f"{key} {name}" for key, name in HYPOTHESES.items()},
     "listed": "decoys and rivals it knows",
@@ -31,6 +31,7 @@ TITLES = {
     "distorted": "distorted, unknown to it",
     "untrained": "untrained transformers",
     **{f"{key} student": f"transformers taught by {key}" for key in HYPOTHESES},
+    **{f"{key} retrained": f"hand-built, retrained by {key}" for key in HYPOTHESES},
 }
 COLUMNS = (*HYPOTHESES, "inconclusive", "unexplained")
 CELL, HEIGHT, LEFT = 0.46, 0.27, 2.35  # inches
@@ -104,7 +105,7 @@ def _matrix(axes: Axes, records: Records, groups: Sequence[str], labelled: bool)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     for label, key in zip(axes.get_yticklabels(), groups, strict=True):
-        label.set_color(INKS.get(key.removesuffix(" student"), "#333333"))
+        label.set_color(INKS.get(key.split(" ")[0], "#333333"))
 
 
 def cell(axes: Axes, column: int, row: int, value: float, colour: str) -> None:
