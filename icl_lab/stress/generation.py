@@ -5,15 +5,17 @@ The first alone is what it does to prompts that were given (teacher forcing); th
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.probes.answers import Learner
 from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.stress.decoding import Decoding, decode
 from icl_lab.tasks import Task
+
+Learner = Callable[[Prompts], Predictions]
 
 
 def exact_learner(task: Task) -> Learner:
