@@ -9,6 +9,7 @@ from pathlib import Path
 
 from icl_lab.report import glossary
 from icl_lab.report.data import Run, load
+from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
 from icl_lab.report.files import inline, png, svg, write_atomically
 from icl_lab.report.hypotheses import hypothesis_sections
@@ -114,6 +115,8 @@ def _section(subject: Subject, anchor: str, figures: Path) -> Iterator[str]:
         )
         if name == "attention":
             yield viewer(subject, anchor)
+        if name == "stress":
+            yield from faults_table(subject)
     for condition in subject.trained:
         yield references_table(subject, condition)
 

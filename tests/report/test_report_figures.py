@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.text import Text
 
 from icl_lab.report.data import Run
+from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
 from icl_lab.report.files import png, svg
 from icl_lab.report.layout import Drawing, LeftOut, end_labels, spread, styled
@@ -81,6 +82,24 @@ def test_figure_is_drawn_and_no_text_overlaps(drawn: dict[str, Drawing | LeftOut
     assert min(half.mean() for half in np.array_split(inked, 2, axis=1)) > 0.001
 
 
+def test_the_mechanism_over_time_is_drawn_beside_the_function(run: Run) -> None:
+    data = run.subjects[0].data
+    inside = np.where(data["step"] >= data["step"][2], '{"supported": ["H2"]}', '{"supported": []}')
+    rows = np.broadcast_to(inside, data["trajectory_verdict"].shape).astype(object)
+    with styled():
+        both = SUBJECT_FIGURES["training"].draw(
+            Subject("both", data.assign(trajectory_mechanism=(("member", "step"), rows)))
+        )
+        alone = SUBJECT_FIGURES["training"].draw(run.subjects[0])
+    assert isinstance(both, Drawing)
+    assert isinstance(alone, Drawing)
+    assert overlapping(both) == []
+    strips = {axes.get_title(): axes for axes in both.figure.axes if axes.get_title() in ("function", "mechanism")}
+    assert set(strips) == {"function", "mechanism"}
+    assert len(strips["mechanism"].collections) == data.sizes["step"]  # H2 or none at every snapshot
+    assert not {"function", "mechanism"} & {axes.get_title() for axes in alone.figure.axes}
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.parametrize("name", list(SUBJECT_FIGURES))
 def test_axes_are_labelled(drawn: dict[str, Drawing | LeftOut], subject: str, name: str) -> None:
@@ -95,6 +114,7 @@ def test_axes_are_labelled(drawn: dict[str, Drawing | LeftOut], subject: str, na
         "learning": "squared error",
         "near_set": "",
         "predictions": "",
+        "stress": "nats per answer",
     }[name]
     assert any(expected in label for label in labels)
 
@@ -124,6 +144,7 @@ VARIABLES = {
     "sensitivity": ["sensitivity_cosine", "influence"],
     "attention": ["attention"],
     "predictions": ["probe_seen"],
+    "stress": ["stress_chance_bias", "stress_chance_moved"],
     "learning": ["train_loss"],
 }
 
@@ -148,6 +169,7 @@ def test_figure_without_data_is_left_out_with_a_reason(run: Run, name: str, how:
 # Of what only the viewer, or only one figure, looks at, one variable is enough.
 FEW = {"attention_over_time", "look_labels"} | {f"probe_{name}" for name in ("seen", "p", "effect", "reference")}
 FEW |= {f"probe_difference{end}" for end in ("", "_low", "_high")}
+FEW |= {str(name) for name in synthetic.stress(1, np.random.default_rng(0)).data_vars}
 
 
 @pytest.mark.parametrize("variable", sorted(set(synthetic.groups()["linear_attention"].data_vars) - FEW))
@@ -187,6 +209,23 @@ def test_spread_keeps_labels_apart_and_in_order() -> None:
     crowded = spread([0.5] * 9, 0.2, 0.0, 1.0)
     assert np.diff(sorted(crowded)).min() >= 0.2 - 1e-9
     assert end_labels.__doc__
+
+
+def test_the_stress_profile_says_what_is_avoidable_and_what_cannot_be_read(drawn: dict[str, Drawing | LeftOut]) -> None:
+    drawing = drawn["softmax stress"]
+    assert isinstance(drawing, Drawing)
+    assert "loses most by task switches (+0.2" in drawing.takeaway
+    assert "another order moves it most (0.00" in drawing.takeaway
+    texts = [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
+    assert texts == ["cannot read prompts of this length"] * 2  # one per pool
+    bars = [bar for axes in drawing.figure.axes for bar in axes.patches]
+    assert {round(bar.get_x() + bar.get_width(), 6) for bar in bars} == {0.1}
+
+
+def test_faults_are_listed_with_strength_interval_and_share(run: Run) -> None:
+    table = "".join(faults_table(run.subjects[0]))
+    assert "forgets exponentially" in table
+    assert "0.10 [0.080, 0.12], 70%" in table
 
 
 def test_effects_are_those_stored_and_the_takeaway_names_the_nearest(drawn: dict[str, Drawing | LeftOut]) -> None:
