@@ -7,7 +7,7 @@ Claim     Asked about weights that its pool does not hold, a transformer trained
           fresh tasks follows ridge, between pool members and outside.
 Source    Raventós et al. 2023, "Pretraining task diversity and the emergence of non-Bayesian in-context learning for
           regression"; Garg et al. 2022 (inputs of another scale).
-Time      quick: about 3 minutes on two cores. paper: on an accelerator, not yet run.
+Time      quick: about 2 minutes on two cores. paper: on an accelerator, not yet run.
 
 With c the exact learner of the changed prior, t that of the training prior, s the subject, and D the distance of
 answers in nats, in units of the exact predictive variance, mean over positions:
@@ -23,7 +23,7 @@ The quick preset, 2,500 steps: after 4 tasks mismatch outweighs bias in all six 
 nats; w × 3: 11.2 against 2.6 to 3.2; w + 1: 2.1 against −.02 to .15), and beyond two tasks networks are at .4 to .56
 nats from the pool's posterior, 3.1 to 3.2 from ridge. Two claims *fail*. Between two of 4 tasks only 1 of 3 members is
 nearer to the pool (.33 against .45; the others .41 and .42 against .30 and .32): these two are .15 nats off in the pool
-itself. And beyond two tasks 1 of 3 members trained on fresh tasks is nearer to ridge (1.3 against 1.4; 1.6 against 1.4):
+itself. And beyond two tasks 1 of 3 members trained on fresh tasks is nearer to ridge (1.3 against 1.4; 1.6 to 1.4):
 there weights are larger than in training, which costs these networks 1.2 to 1.5 nats at w × 2, nearly all of it bias;
 between two tasks all follow ridge, .10 to .14 against .64 to .69.
 """
