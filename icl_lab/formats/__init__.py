@@ -10,6 +10,7 @@ from icl_lab.formats.changed import Reversed as Reversed
 from icl_lab.formats.changed import Scaled as Scaled
 from icl_lab.formats.changed import Unreadable as Unreadable
 from icl_lab.formats.changes import CHANGES as CHANGES
+from icl_lab.formats.changes import NAMED as NAMED
 from icl_lab.formats.changes import separated as separated
 from icl_lab.formats.changes import swapped as swapped
 from icl_lab.formats.described import WithDescription as WithDescription

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Callable
 
 from icl_lab.formats.base import Format
-from icl_lab.formats.changed import Blank, Coded, Reversed, Scaled, Unreadable
-from icl_lab.formats.plain import Interleaved, Swapped
+from icl_lab.formats.changed import Blank, Coded, Marked, Reversed, Scaled, Unreadable
+from icl_lab.formats.plain import FORMATS, Interleaved, Swapped
 from icl_lab.formats.separated import Separated
 
 
@@ -74,4 +74,9 @@ CHANGES: dict[str, Callable[[Format], Format]] = {
     "scaled": scaled,
     "blanks": blanks,
     "unseen": unseen,
+}
+
+# What a subject can be trained in. A marked format has a channel that training never uses, for separators to come.
+NAMED: dict[str, Format] = {name: kind() for name, kind in FORMATS.items()} | {
+    f"{name}_marked": Marked(kind()) for name, kind in FORMATS.items()
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pydantic
 from annotated_types import Ge, Gt, Le
 
-from icl_lab.formats import FORMATS, Format, WithDescription
+from icl_lab.formats import NAMED, Format, WithDescription
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Model, TransformerConfig
@@ -23,13 +23,19 @@ from icl_lab.runs.task_section import TaskSection, task_section
 from icl_lab.runs.teacher_section import TeacherSection
 from icl_lab.tasks import Described, Task
 from icl_lab.training import Member, TrainingSettings
+from icl_lab.training.augmentation import longest
+from icl_lab.training.batches import check_options
 from icl_lab.training.regimes import TRAINING
 
 SEEDS_APART = 1000
 FURTHER = 1_001_000_000  # added to the seeds of members that go on from others: no run has those
 NO_KIND: Any = ModelSection()
 TrainingSection = section_of(TrainingSettings)
-FormatName = Literal[tuple(FORMATS)]  # type: ignore[valid-type]
+ADDITIONS = {  # settings that are in the file only where they are used, and what they are where they are not
+    **{"formats": (), "noises": ()},
+    **{"shortest": 0, "curriculum": 0, "first_examples": 0, "first_dimensions": 0},
+}
+FormatName = Literal[tuple(NAMED)]  # type: ignore[valid-type]
 MemberKind = Literal["trained", "shuffled labels"]
 LARGEST_MASK = 4096
 VARIED = ("learning_rate", "weight_decay", "noise", "pool")
@@ -135,8 +141,9 @@ class Subject(Section):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "Subject":
         at(("task",), self.task.check)
-        task, config = self.build_task(), self.build_model().config
-        batch = self.build_training().batch
+        task, settings = self.build_task(), self.build_training()
+        at(("training",), lambda: check_options(settings, task, self.build_format()))
+        config, batch = self.build_model().config, settings.batch
         if self.build_format().streams and not task.is_stream:
             raise FieldError(
                 ("format",),
@@ -145,6 +152,10 @@ class Subject(Section):
             )
         least = task.inputs_size + task.outcomes.size
         if isinstance(config, TransformerConfig):
+            if settings.formats and config.mask != "causal":
+                raise FieldError(
+                    ("training", "formats"), f"shorter formats end with zeros that {config.mask!r} sees; use 'causal'"
+                )
             _check_mask(self.format, self.build_format(), config, task.positions)
         if isinstance(config, TransformerConfig) and config.width < least:
             need = f"an input of {task.inputs_size} features and its outcome"
@@ -159,12 +170,15 @@ class Subject(Section):
 
     @pydantic.model_serializer(mode="wrap")
     def _without_what_is_not(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """No teacher and no start are nothing in the file: a configuration without them keeps its run's hash."""
+        """What is not used (teacher, start, additions to training) is nothing in the file: the run's hash stays."""
         fields = plain(self)
         if self.teacher.reference is None:
             del fields["teacher"]
         if self.start_from is None:
             del fields["start_from"]
+        for name, default in ADDITIONS.items():
+            if getattr(self.training, name) == default:
+                del fields["training"][name]
         return fields
 
     def build_task(self) -> Task:
@@ -173,7 +187,7 @@ class Subject(Section):
 
     def build_format(self) -> Format:
         """The format, with a token for the description where the task has one."""
-        format, task = FORMATS[self.format](), self.build_task()
+        format, task = NAMED[self.format], self.build_task()
         return WithDescription(format, task.names) if isinstance(task, Described) else format
 
     def build_model(self) -> Network:
@@ -184,7 +198,8 @@ class Subject(Section):
         """
         task, format = self.build_task(), self.build_format()
         outputs = task.outcomes.size
-        channels, tokens = format.channels(task.inputs_size, outputs), format.tokens(task.positions)
+        channels = format.channels(task.inputs_size, outputs)
+        tokens = at(("training",), lambda: longest(format, self.training.formats, task.positions))  # pyrefly: ignore
         return at(("model",), lambda: network(self.model, channels, tokens, outputs))
 
     def transformer(self) -> TransformerConfig | None:

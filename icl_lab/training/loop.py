@@ -19,13 +19,14 @@ from icl_lab.models import Params
 from icl_lab.models.network import Network
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.training import ensemble
+from icl_lab.training.augmentation import drawn
+from icl_lab.training.batches import draw_batch
 from icl_lab.training.ensemble import Member
 from icl_lab.training.objective import loss_and_gradient, taught
 from icl_lab.training.optimiser import descend, direction
-from icl_lab.training.regimes import sample_regimes
 from icl_lab.training.settings import TrainingSettings
 
-INITIAL, DATA, SHUFFLE = 0, 1, 2
+INITIAL, DATA, SHUFFLE, FORMAT, ADDED = 0, 1, 2, 3, 4
 
 
 @pytree_dataclass
@@ -156,14 +157,19 @@ def train_step(
     """One step of one member: draw prompts, have the teacher answer them if there is one, gradient, update."""
     params, optimiser = trained
     data_key = jax.random.fold_in(_stream(member.seed, DATA), step)
-    prompts = sample_regimes(member.task, data_key, settings.batch, member.regimes)
+    added_key = jax.random.fold_in(_stream(member.seed, ADDED), step)
+    prompts = draw_batch(member.task, settings, data_key, added_key, step, member.regimes)
     order_key = jax.random.fold_in(_stream(member.seed, SHUFFLE), step)
     shuffled = jax.lax.cond(member.shuffle_labels, jax.random.permutation, lambda _, y: y, order_key, prompts.y)
     prompts = prompts.replace(y=shuffled)
     lesson = None if member.teacher is None else taught(member.teacher, prompts)
+    choice = None
+    if settings.formats:
+        choice_key = jax.random.fold_in(_stream(member.seed, FORMAT), step)
+        choice = drawn(settings.formats, choice_key, settings.batch)
     with jax.default_matmul_precision(settings.precision):
         loss, per_position, gradient = loss_and_gradient(
-            model, format, member.task.outcomes, settings, params, prompts, lesson
+            model, format, member.task.outcomes, settings, params, prompts, lesson, choice
         )
     rates: tuple[Any, Any] = (member.learning_rate, member.weight_decay)
     params, optimiser, norm = descend(settings, params, gradient, optimiser, step, *rates)

@@ -1,17 +1,18 @@
 """The loss of a batch of prompts and its gradient, in pieces that fit the cache."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from icl_lab.formats import Format
 from icl_lab.models import Params
 from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes
 from icl_lab.prompts import Predictions, Prompts
+from icl_lab.training.augmentation import answering, changed_formats, encode_in, read_in
 from icl_lab.training.settings import TrainingSettings
 
 CACHE_FLOATS = 2**16
@@ -27,12 +28,14 @@ class Asked(NamedTuple):
 class Piece(NamedTuple):
     """What the loss needs of some prompts: tokens, what should be answered, and the weights in the batch mean.
 
-    Targets are the outcomes asked for, or a teacher's answers there.
+    Targets are the outcomes asked for, or a teacher's answers there; `choice` is the format of every prompt where there
+    are several.
     """
 
     inputs: Float[Array, "batch token channel"]
     targets: Shaped[Array, "batch answer"] | Predictions
     weights: Float[Array, "batch answer"]
+    choice: Any = None
 
 
 def asked(format: Format, settings: TrainingSettings, positions: int) -> Asked:
@@ -41,6 +44,11 @@ def asked(format: Format, settings: TrainingSettings, positions: int) -> Asked:
     answers = range(*format.answers(positions).indices(positions))
     first = len(tokens) - 1 if settings.loss == "last" else 0
     return Asked(_slice(tokens[first:]), _slice(answers[first:]))
+
+
+def _asked_anywhere(settings: TrainingSettings, positions: int) -> Asked:
+    """All tokens, since formats answer at different ones, and all positions or the last."""
+    return Asked(slice(0, None), slice(positions - 1 if settings.loss == "last" else 0, positions))
 
 
 def _slice(indices: range) -> slice:
@@ -75,22 +83,33 @@ def loss_and_gradient(
     params: Params,
     prompts: Prompts,
     lesson: Predictions | None = None,
+    choice: Int[Array, " batch"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, " position"], Params]:
     """Mean loss over scored answers, the same per position (NaN where none is), and the gradient.
 
     The loss is that of `Predictions.loss`: squared error, or cross-entropy in nats. With a `lesson`, the answers of a
     teacher to the prompts, it is (ŷ − teacher's mean)², or KL(teacher ‖ model) in nats: 0 for a perfect student.
+    `choice` says in which of `settings.formats` each prompt is written; None: in the format itself.
     """
     positions = prompts.positions
-    ask = asked(format, settings, positions)
+    formats = () if choice is None else changed_formats(format, settings.formats)
+    ask = _asked_anywhere(settings, positions) if formats else asked(format, settings, positions)
     scored = prompts.scored[:, ask.positions].astype(jnp.float32)
-    inputs = format.encode(prompts, outcomes)
+    if formats:
+        scored = scored * (jnp.asarray(answering(formats, positions))[choice] >= 0)[:, ask.positions]
+    inputs = encode_in(formats, prompts, outcomes, choice) if formats else format.encode(prompts, outcomes)
     wanted = prompts.y if lesson is None else lesson
     targets = jax.tree.map(lambda leaf: leaf[:, ask.positions], wanted)
-    batch = Piece(inputs, targets, scored / scored.sum())
+    batch = Piece(inputs, targets, scored / scored.sum(), choice)
+
+    def natural(params: Params, piece: Piece) -> Array:
+        found = model.apply(params, piece.inputs, read=ask.tokens)
+        if formats:
+            return read_in(formats, found, piece.choice, positions)[:, ask.positions]
+        return format.read_back(found)
 
     def loss(params: Params, piece: Piece) -> tuple[Array, Array]:
-        answers = outcomes.from_natural(model.apply(params, piece.inputs, read=ask.tokens))
+        answers = outcomes.from_natural(natural(params, piece))
         errors = piece.weights * _error(answers, piece.targets)
         return errors.sum(), errors.sum(0)
 
