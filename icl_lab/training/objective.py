@@ -97,7 +97,7 @@ def loss_and_gradient(
     scored = prompts.scored[:, ask.positions].astype(jnp.float32)
     if formats:
         scored = scored * (jnp.asarray(answering(formats, positions))[choice] >= 0)[:, ask.positions]
-    inputs = encode_in(formats, prompts, outcomes, choice) if formats else format.encode(prompts, outcomes)
+    inputs = format.encode(prompts, outcomes) if choice is None else encode_in(formats, prompts, outcomes, choice)
     wanted = prompts.y if lesson is None else lesson
     targets = jax.tree.map(lambda leaf: leaf[:, ask.positions], wanted)
     batch = Piece(inputs, targets, scored / scored.sum(), choice)
