@@ -114,9 +114,9 @@ plt.show()
 
 # %% [markdown]
 # The exact learner ends where the grey bars do and is not moved by another order. The forgetful one *gains* where the
-# first half of the prompt belongs to another task: a fault can help, so a bias can be negative. The transformer, trained
-# for a minute, loses most on tasks of twice the usual scale, and another order of the same examples moves it as much as
-# the copier.
+# first half of the prompt belongs to another task: a fault can help, so a bias can be negative. The transformer,
+# trained for a minute, loses most on tasks of twice the usual scale, and another order of the same examples moves it as
+# much as the copier.
 
 # %% [markdown]
 # ## How strong is the fault?

@@ -24,6 +24,7 @@ from icl_lab.stress.base import Perturbation
 from icl_lab.stress.biased import BIASES, can_be_biased
 from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, sample, stressed, terms, unit_of
 from icl_lab.stress.perturbations import PERTURBATIONS
+from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.stress.readable import why_unreadable
 from icl_lab.stress.strength import family_answers, fit_strength
 from icl_lab.tasks import Task
@@ -130,7 +131,16 @@ def with_stress(
 def given_of(task: Task, chosen: Sequence[Perturbation], key: Array) -> Given:
     """Changed prompts of every perturbation that makes sense for the task, and plain ones for the faults."""
     left_out = {perturbation.name: why for perturbation in chosen if (why := perturbation.applies(task))}
-    prompts = {p.name: stressed(p, task, key, PROMPTS, p.standard) for p in chosen if p.name not in left_out}
+    asked: dict[Any, Stressed] = {}
+    prompts = {}
+    for perturbation in chosen:
+        if perturbation.name in left_out:
+            continue
+        # Changes of the format alone are asked with the same prompts.
+        kind = "format" if perturbation.name in FORMAT_PERTURBATIONS else perturbation.name
+        if kind not in asked:
+            asked[kind] = stressed(perturbation, task, key, PROMPTS, perturbation.standard)
+        prompts[perturbation.name] = asked[kind]
     plain = sample(task, key, PROMPTS)
     families = {} if can_be_biased(task) else {n: family_answers(bias, task, plain) for n, bias in BIASES.items()}
     return Given(prompts, left_out, families, plain, unit_of(task, plain))

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from icl_lab.prompts import Predictions, Prompts
-from icl_lab.tasks.base import Task, task_dataclass
+from icl_lab.tasks import Described, Task, task_dataclass
 
 
 @task_dataclass
@@ -42,3 +42,8 @@ class Derived(Task):
     @property
     def is_stream(self) -> bool:
         return self.base.is_stream
+
+
+def undescribed(task: Task) -> str:
+    """ "" if a derived task says all that the task says, else why not."""
+    return "a description would name the task that was changed" if isinstance(task, Described) else ""

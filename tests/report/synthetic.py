@@ -291,7 +291,7 @@ def stress(members: int, random: np.random.Generator) -> xr.Dataset:
     bias = np.array([0.0, 0.2, np.nan]) * random.uniform(0.9, 1.1, shape)
     moved = np.array([0.003, np.nan, np.nan]) * random.uniform(0.9, 1.1, shape)
     data = {}
-    for name, own in (("bias", bias), ("moved", moved), ("distance", bias), ("mismatch", 0 * bias + 0.1)):
+    for name, own in (("bias", bias), ("moved", moved), ("distance", bias), ("mismatch", np.full(shape, 0.1))):
         data[f"stress_{name}"] = (dims, own)
         data |= {f"stress_{name}{end}": (dims, own * by) for end, by in (("_low", 0.8), ("_high", 1.2))}
         chance = np.full(shape, 0.0 if name == "moved" else 0.9)

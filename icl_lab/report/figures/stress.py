@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, fit, panel, plain_log, put
+from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, panel, plain_log, put
 from icl_lab.report.subject import Condition, Subject, evenly
 from icl_lab.report.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT, listing, number
 
@@ -33,7 +33,8 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     shown = {name: _shown(subject, name, bool(told[name]["aligned"])) for name in names}
     kept = list(evenly(subject.trained, PANELS))
     members = [member for condition in kept for member in condition.members]
-    rows = [name for name in names if np.isfinite(shown[name]["chance"][members]).any()]
+    rows = [name for name in names if np.isfinite(shown[name]["own"][members]).any()]
+    unread = [name for name in names if name not in rows and np.isfinite(shown[name]["chance"][members]).any()]
     rows.sort(key=lambda name: bool(told[name]["aligned"]))
     if not rows:
         return LeftOut("no perturbation makes sense for this task and model")
@@ -41,7 +42,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     label = 0.22 if any(condition.label for condition in kept) else 0.05
     space = 0.32 if 0 < len(changed) < len(rows) else 0.0
     takeaway = _takeaway(subject, told, shown, rows, kept)
-    figure, top = canvas(takeaway, label + ROW * len(rows) + space + 1.0)
+    figure, top = canvas(takeaway, label + ROW * len(rows) + space + (1.2 if unread else 1.0))
     width = (WIDTH - LEFT - 0.2 - GAP * (len(kept) - 1)) / len(kept)
     high = max(_largest(shown[name], members) for name in rows)
     begin = top + label + 0.12
@@ -65,6 +66,10 @@ def draw(subject: Subject) -> Drawing | LeftOut:
         if part:
             put(figure, 0.12, y - 0.13, text, size=7.5, color=MUTED, va="center", style="italic")
     _key(figure)
+    if unread:
+        titles = listing([str(told[name]["title"]) for name in unread])
+        note = f"Cannot be read by this model, such as for want of positions: {titles}."
+        corner_note(figure, note, figure.get_size_inches()[1] - 0.5)
     return Drawing(figure, takeaway)
 
 
@@ -117,8 +122,7 @@ def _draw(axes: Axes, subject: Subject, rows: list[dict[str, np.ndarray]], condi
         for member, offset in zip(own, offsets, strict=True):
             value, low, top = (row[key][member] for key in ("own", "low", "high"))
             if not np.isfinite(value):
-                why = "cannot read prompts of this length" if np.isfinite(chance) else "does not apply"
-                axes.text(LEAST, y, why, size=7, color=MUTED, va="center")
+                axes.text(LEAST, y, "does not apply", size=7, color=MUTED, va="center")
                 break
             if np.isfinite(low) and np.isfinite(top):
                 ends = np.clip([low, top], LEAST, None)

@@ -2,6 +2,8 @@
 
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.perturbations.conflict import CONFLICT
+from icl_lab.stress.perturbations.description import DESCRIPTION_PERTURBATIONS
+from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.stress.perturbations.imbalance import IMBALANCE
 from icl_lab.stress.perturbations.label_noise import LABEL_NOISE
 from icl_lab.stress.perturbations.length import LENGTH
@@ -25,6 +27,8 @@ PERTURBATIONS: dict[str, Perturbation] = {
         UNSEEN,
         BETWEEN,
         LENGTH,
+        *FORMAT_PERTURBATIONS.values(),
+        *DESCRIPTION_PERTURBATIONS.values(),
     )
 }
 

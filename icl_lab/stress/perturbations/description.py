@@ -60,7 +60,6 @@ WITHHELD = Perturbation(
     standard=1.0,
     applies=_applies,
     prompts=_withheld,
-    aligned=True,
 )
 NOISY = Perturbation(
     name="description_noisy",

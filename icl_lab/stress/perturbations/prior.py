@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from icl_lab.probes.order import inputs_say_nothing
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.stress.base import Perturbation, Strength
-from icl_lab.stress.derived import Derived
+from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.tasks import LinearRegression, MarkovChain, Pool, Task, task_dataclass
 
 MOST = 64  # members of a pool whose pairs are summed over
@@ -50,6 +50,8 @@ class Between(Derived):
 
 
 def _between_applies(task: Task) -> str:
+    if why := undescribed(task):
+        return why
     if not isinstance(task.prior, Pool):
         return _needs_pool(task)
     if int(task.prior.size) > MOST:
@@ -81,6 +83,8 @@ class ShiftedInputs(Derived):
 
 
 def _shifted_applies(task: Task) -> str:
+    if why := undescribed(task):
+        return why
     if task.is_stream:
         return f"the inputs of {type(task).__name__} follow from its outcomes"
     if type(task).shift_inputs is Task.shift_inputs and not task.outcomes.linear:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.stress.base import Perturbation, Strength
-from icl_lab.stress.derived import Derived
+from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.stress.scoring import last_only
 from icl_lab.tasks import Task, task_dataclass
 from icl_lab.tasks.base import reordered
@@ -45,6 +45,10 @@ def _moved(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prom
     return last_only(reordered(prompts, jnp.broadcast_to(jnp.array(order), prompts.y.shape)))
 
 
+def _applies(task: Task) -> str:
+    return undescribed(task) or exchangeable_pairs(task)
+
+
 RECENCY = Perturbation(
     name="recency",
     title="informative example far back",
@@ -52,7 +56,7 @@ RECENCY = Perturbation(
     unit="distance from the query (share of the prompt)",
     strengths=(0.0, 0.25, 0.5, 0.75, 1.0),
     standard=1.0,
-    applies=exchangeable_pairs,
+    applies=_applies,
     task=_repeat,
     prompts=_moved,
     aligned=True,

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.stress.base import Perturbation, Strength
-from icl_lab.stress.derived import Derived
+from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.stress.exact import counted, knows_weighted, since, switching_predictive
 from icl_lab.stress.scoring import from_position
 from icl_lab.tasks import LabelMapping, Task, task_dataclass
@@ -66,7 +66,7 @@ class Distracted(Switching):
 def _applies(task: Task) -> str:
     if isinstance(task, LabelMapping):
         return "the latent of LabelMapping says of every position which item it holds; it cannot switch"
-    return knows_weighted(task)
+    return undescribed(task) or knows_weighted(task)
 
 
 def _switching(task: Task, strength: Strength) -> Task:
