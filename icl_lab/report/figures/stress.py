@@ -86,7 +86,7 @@ def _shown(subject: Subject, name: str, aligned: bool) -> dict[str, np.ndarray]:
         own, low, high = (of(f"stress_moved{end}", "member") for end in ("", "_low", "_high"))
         reference, chance = of("stress_reference_moved", "member", "hypothesis"), of("stress_chance_moved", "member")
         return {"own": own, "low": low, "high": high, "reference": reference, "chance": chance, "floor": 0 * own}
-    floor = of("stress_mismatch", "member")
+    floor = of("stress_chance_mismatch", "member")  # the same for all learners, known also where one cannot be asked
     own, low, high = (of(f"stress_bias{end}", "member") + floor for end in ("", "_low", "_high"))
     reference = of("stress_reference_bias", "member", "hypothesis") + floor[:, None]
     chance = of("stress_chance_bias", "member") + floor
