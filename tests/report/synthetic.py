@@ -294,7 +294,7 @@ def stress(members: int, random: np.random.Generator) -> xr.Dataset:
     for name, own in (("bias", bias), ("moved", moved), ("distance", bias), ("mismatch", np.full(shape, 0.1))):
         data[f"stress_{name}"] = (dims, own)
         data |= {f"stress_{name}{end}": (dims, own * by) for end, by in (("_low", 0.8), ("_high", 1.2))}
-        chance = np.full(shape, 0.0 if name == "moved" else 0.9)
+        chance = np.full(shape, {"moved": 0.0, "mismatch": 0.1}.get(name, 0.9))
         data[f"stress_chance_{name}"] = (dims, chance)
         other = np.full((members, len(HYPOTHESES), shape[1]), 0.05) * np.arange(len(HYPOTHESES))[:, None]
         data[f"stress_reference_{name}"] = (("member", "hypothesis", "perturbation"), other)
