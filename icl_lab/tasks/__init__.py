@@ -8,6 +8,7 @@ from icl_lab.tasks.linear_regression import LinearRegression
 from icl_lab.tasks.markov_chain import MarkovChain
 from icl_lab.tasks.modular_rules import ModularRules
 from icl_lab.tasks.pool import PoolPosterior, pool_posterior
+from icl_lab.tasks.recall import Recall
 from icl_lab.tasks.repeated_sequence import RepeatedSequence
 
 TASKS: dict[str, type[Task]] = {
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Task]] = {
     "modular_rules": ModularRules,
     "repeated_sequence": RepeatedSequence,
     "described": Described,
+    "recall": Recall,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Pool",
     "PoolPosterior",
     "Population",
+    "Recall",
     "RepeatedSequence",
     "Task",
     "pool_posterior",

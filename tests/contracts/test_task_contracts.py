@@ -18,6 +18,7 @@ from icl_lab.tasks import (
     MarkovChain,
     ModularRules,
     Pool,
+    Recall,
     RepeatedSequence,
     Task,
     pool_posterior,
@@ -53,6 +54,7 @@ TASKS: dict[str, Task] = {
     "labelled items": LabelMapping(classes=16, labels=3, dimension=16, examples=6, burstiness=2, fixed=0.6),
     "one-hot items": LabelMapping(classes=9, labels=3, dimension=9, items="one_hot", examples=6, fixed=0.3, zipf=0.5),
     "repeated sequences": RepeatedSequence(symbols=3, shortest=2, longest=4, examples=8),
+    "recalled items": Recall(examples=6, keys=8, conflict=True, latest=0.7),
     "described chains, pool": Described(
         examples=12, prior=Pool(20, seed=3), base=MarkovChain(states=3), error=0.2, dropout=0.3
     ),
@@ -215,7 +217,7 @@ def test_sizes_and_noise_are_data(name):
 
     task, prompts = TASKS[name], sample(TASKS[name], KEY)
     pools = [Pool(size, seed=3) for size in (5, 64, 129)] if isinstance(task.prior, Pool) else [task.prior] * 3
-    fields = [name for name in ("noise", "concentration", "fixed") if hasattr(task, name)]
+    fields = [name for name in ("noise", "concentration", "fixed", "latest") if hasattr(task, name)]
     assert fields or isinstance(task.prior, Pool)  # else three equal tasks would be compared
     values = (0.1, 0.2, 0.4)
     sweep = [
