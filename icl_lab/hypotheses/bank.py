@@ -23,6 +23,7 @@ from icl_lab.learners.reference import LAPSE, Reference, ReferenceLearner, Scale
 from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.streams import stream
 from icl_lab.tasks import Task
+from icl_lab.tasks.regimes import REGIMES, drawn_from
 
 CALIBRATION = "calibration"
 TRIALS = 9  # values of a parameter tried at once, on a range that shrinks LEVELS times
@@ -221,18 +222,18 @@ def _unit(task: Task, prompts: Prompts) -> Array:
 def draw_prompts(task: Task, seed: int, prompts: int, calibration: int) -> tuple[Prompts, dict[str, slice]]:
     """Calibration prompts (half training prior, half fresh) and `prompts` of every regime, in one batch.
 
-    Regimes: in_distribution (training prior), fresh_tasks (latents not in the pool, `task.unseen`; left out where there
-    is no pool), shifted (such latents too, `task.shift_inputs`, `task.shift_latent`).
+    What each regime draws: `tasks.regimes.drawn_from`. Where there is no pool, fresh_tasks are left out.
     """
     half = calibration // 2
     # Batches of one size: compiling a sampler costs more than drawing prompts that are not used.
     count = prompts + calibration - half
     keys = jax.random.split(stream(seed, "bank"), 3)
-    own = _sample(task, keys[0], count, jnp.asarray(False))
-    fresh = _sample(task.unseen(), keys[1], count, jnp.asarray(False))
-    shifted = _sample(task.unseen(), keys[2], count, jnp.asarray(True))
-    sets = {"in_distribution": own} | ({"fresh_tasks": fresh} if has_pool(task) else {}) | {"shifted": shifted}
-    pieces = [(own, slice(0, half)), (fresh, slice(0, calibration - half))]
+    drawn = {}
+    for regime, key in zip(REGIMES, keys, strict=True):
+        source, shifted = drawn_from(task, regime)
+        drawn[regime] = _sample(source, key, count, jnp.asarray(shifted))
+    sets = {name: batch for name, batch in drawn.items() if has_pool(task) or name != "fresh_tasks"}
+    pieces = [(drawn["in_distribution"], slice(0, half)), (drawn["fresh_tasks"], slice(0, calibration - half))]
     slices = {CALIBRATION: slice(0, calibration)}
     for index, (name, batch) in enumerate(sets.items()):
         pieces.append((batch, slice(count - prompts, count)))
@@ -266,16 +267,15 @@ def build_bank(
     grids = {name: reference.free(scales) for name, reference in applying.items()}
     lessons = dict.fromkeys(reference.prepare for reference in applying.values() if reference.prepare is not None)
 
-    def answered(name: str) -> Predictions:
-        progress(name)
-        return _on_grid(applying[name], task, batch, grids[name], prepared[name])
-
     taught = {prepare: prepare(task) for prepare in lessons}
     prepared = {
         name: {} if reference.prepare is None else taught[reference.prepare][name]
         for name, reference in applying.items()
     }
-    predictions = {name: answered(name) for name in applying}
+    predictions = {}
+    for name, reference in applying.items():
+        progress(name)
+        predictions[name] = _on_grid(reference, task, batch, grids[name], prepared[name])
     unit = np.asarray(_unit(task, batch))
     degrees = {name: reference.polynomial(task) for name, reference in applying.items()}
     exact = jax.tree.map(np.asarray, _exact(task, batch))
