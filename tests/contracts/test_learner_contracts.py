@@ -89,24 +89,22 @@ def edit(task: Task, prompts: Prompts) -> Prompts:
 
 
 def everything(answer: Callable[[Prompts], jax.Array], task: Task, prompts: Prompts) -> dict[str, Any]:
-    """Answers in a batch, one by one and after editing, and the derivatives of one prompt's answers.
+    """Answers in a batch, one by one and after editing, and every prompt's derivatives [prompt, answer, …].
 
-    Derivatives are by inputs, and by outcomes where these are real numbers.
+    Derivatives are by inputs, and by outcomes where these are real numbers. They come with the answers one by one, so
+    that the learner is compiled twice and not three times.
     """
-    real = task.outcomes.linear
+    by = (0, 1) if task.outcomes.linear else (0,)
 
-    def one(x: jax.Array, y: jax.Array) -> jax.Array:
+    def one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         alone = jax.tree.map(lambda leaf: leaf[:1], prompts)
-        return answer(alone.replace(x=x[None], y=y[None]))[0]
+        answers = answer(alone.replace(x=x[None], y=y[None]))[0]
+        return answers, answers
 
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), prompts, edit(task, prompts))
     before, after = jax.lax.map(answer, both)
-    return {
-        "batch": before,
-        "edited": after,
-        "one by one": jax.lax.map(lambda pair: one(*pair), (prompts.x, prompts.y)),
-        "derivatives": jax.jacfwd(one, (0, 1) if real else (0,))(prompts.x[0], prompts.y[0]),
-    }
+    derivatives, singles = jax.lax.map(lambda pair: jax.jacfwd(one, by, has_aux=True)(*pair), (prompts.x, prompts.y))
+    return {"batch": before, "edited": after, "one by one": singles, "derivatives": derivatives}
 
 
 def check(found: dict[str, Any], eager: jax.Array, answered: np.ndarray, subtests: Any) -> None:
@@ -126,9 +124,9 @@ def check(found: dict[str, Any], eager: jax.Array, answered: np.ndarray, subtest
     with subtests.test("blind to what comes later, by derivative"):
         later = np.triu(np.ones((batch.shape[1],) * 2, bool), 1)
         for value, excluded in zip(found["derivatives"], (later, later | np.eye(len(later), dtype=bool)), strict=False):
-            by = np.moveaxis(np.asarray(value), 1, -1)  # [answer, position, …]
-            assert np.isfinite(by[answered]).all()
-            assert not np.nan_to_num(by)[excluded].any()
+            by = np.moveaxis(np.asarray(value), 2, -1)  # [prompt, answer, position, …]
+            assert np.isfinite(by[:, answered]).all()
+            assert not np.nan_to_num(by)[:, excluded].any()
     with subtests.test("blind to what comes later, by editing"):
         np.testing.assert_allclose(batch[:, :EDITED], found["edited"][:, :EDITED], atol=2e-5 * scale)
 
