@@ -7,7 +7,7 @@ Claim     On Markov chains in-context learning needs two layers, one to bring ev
           narrower model, or not at all.
 Source    Olsson et al. 2022, Edelman et al. 2024 (two layers, induction heads); Wei et al. 2022 (emergence with scale);
           Raventós et al. 2023 (number of tasks). Order only: no paper's step is expected here.
-Time      quick: see the configuration. paper: the whole grid, on an accelerator, not yet run.
+Time      quick: three and a half minutes of processor time. paper: the whole grid, on an accelerator, not yet run.
 
 Looked at are chains with fresh transition matrices, at the second half of their positions: the excess of a model's loss
 over the exact learner's (counts of transitions). Without the context nothing better than the uniform answer can be
@@ -15,6 +15,10 @@ given. A member's transition is the first snapshot at which its excess is below 
 how often each state occurs is not enough for that (the unigram learner's share is in the claims). A member that never
 gets there is censored at the last step, not averaged. What a pool does to the transition is reported, not gated: with
 few training chains the transition on fresh ones may not come at all. All curves are stored in emergence.json.
+
+What fails: that one layer never passes. In quick it levels off at .50 to .52 of the uniform answer's excess, below the
+unigram learner's .56, and one seed of three touches .499 on its way: half, chosen before looking, lies just where one
+layer ends. Two layers of the same width end at .09 to .11. The threshold stays what it was.
 """
 
 import functools
@@ -26,7 +30,7 @@ import numpy as np
 
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.prompts import Prompts
-from icl_lab.report.experiments import save_figure, style
+from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory, write_atomically
@@ -115,10 +119,12 @@ def _finite(time: float) -> float | None:
 def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Claim]:
     """Transition times of every cell of the grid, then one layer against two, and the narrowest against the widest."""
     times: dict[tuple[int, int, int], list[float]] = {}
+    left: dict[tuple[int, int, int], list[float]] = {}
     last: dict[tuple[int, int, int], int] = {}
     for row in found:
         cell = (row["layers"], row["width"], row["pool"])
         times.setdefault(cell, []).append(row["transition"])
+        left.setdefault(cell, []).append(row["excess"][-1] / known["uniform"])
         last[cell] = row["steps"][-1]
     share = known["unigram"] / known["uniform"]
     claims = [
@@ -141,7 +147,8 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
                 SOURCE,
                 None,
                 None,
-                spoken(values, last[layers, width, pool]),
+                f"{spoken(values, last[layers, width, pool])} (at the end "
+                f"{', '.join(f'{value:.2f}' for value in sorted(left[layers, width, pool]))} of the uniform excess)",
                 None,
                 "report",
             )
@@ -151,7 +158,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
     shared = sorted(set(widths.get(1, ())) & set(widths.get(2, ())))
     for layers, expected in ((1, "never"), (2, "in every seed")) if shared else ():
         values = times[layers, shared[-1], most]
-        passed = [np.isfinite(value) == (layers == 2) for value in values]
+        passed = [bool(np.isfinite(value)) == (layers == 2) for value in values]
         claims.append(
             members_claim(
                 f"depth.{layers}",
@@ -208,13 +215,16 @@ def draw(found: list[dict[str, Any]], known: dict[str, float], directory: RunDir
                 edgecolors=colour[shape],
                 s=30,
             )
-        for name in ("uniform", "unigram"):
-            axes[0].axhline(known[name], color="0.5", lw=0.9, ls=":" if name == "uniform" else "--")
-            axes[0].annotate(name, (1, known[name]), xytext=(2, 3), textcoords="offset points", color="0.35")
-        axes[0].axhline(SHARE * known["uniform"], color="black", lw=0.9)
-        axes[0].annotate("transition", (1, SHARE * known["uniform"]), xytext=(2, 3), textcoords="offset points")
+        lines = {"uniform": (known["uniform"], ":", 3), "unigram": (known["unigram"], "--", 3)}
+        lines["transition"] = (SHARE * known["uniform"], "-", -10)
+        for name, (value, dashes, offset) in lines.items():
+            axes[0].axhline(value, color="0.3", lw=0.9, ls=dashes)
+            axes[0].annotate(name, (1, value), xytext=(2, offset), textcoords="offset points", color="0.3")
         axes[0].set(
-            xscale="log", ylim=(0, None), xlabel="training step", ylabel="late excess over the exact learner (nats)"
+            xscale="log",
+            ylim=(0, 2 * known["uniform"]),
+            xlabel="training step",
+            ylabel="late excess over the exact learner (nats)",
         )
         axes[0].set_title(f"pool of {pools[-1]} chains")
         axes[0].legend(
@@ -222,6 +232,7 @@ def draw(found: list[dict[str, Any]], known: dict[str, float], directory: RunDir
         )
         axes[1].set_xticks(range(len(shapes)), [names[shape] for shape in shapes], rotation=30, ha="right")
         axes[1].set(yscale="log", ylabel="step of the transition")
+        plain_ticks(axes[1].yaxis)
         axes[1].set_title(f"from left to right: pool of {', '.join(map(str, pools))};  △ not until there", fontsize=10)
         save_figure(figure, directory.path / "figures", "scale_and_emergence")
         plt.close(figure)

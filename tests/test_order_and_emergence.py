@@ -87,7 +87,14 @@ def test_a_transition_is_the_first_step_below_half_and_censored_where_there_is_n
 
 def test_claims_about_scale_compare_depths_and_widths_at_the_largest_pool():
     def member(layers, width, pool, at):
-        return {"layers": layers, "width": width, "pool": pool, "steps": [0, 100], "transition": at}
+        return {
+            "layers": layers,
+            "width": width,
+            "pool": pool,
+            "steps": [0, 100],
+            "excess": [0.2, 0.1],
+            "transition": at,
+        }
 
     found = [member(1, 32, 64, np.inf), member(2, 32, 64, 40.0), member(2, 8, 64, np.inf), member(2, 32, 4, np.inf)]
     claims = {claim.id: claim for claim in EMERGENCE.claims_of(found, {"uniform": 0.2, "unigram": 0.13})}
@@ -95,7 +102,7 @@ def test_claims_about_scale_compare_depths_and_widths_at_the_largest_pool():
     assert claims["depth.1"].holds
     assert claims["depth.2"].holds
     assert claims["width"].holds
-    assert claims["transition.2_32_4"].measured == ">100"
+    assert claims["transition.2_32_4"].measured == ">100 (at the end 0.50 of the uniform excess)"
     for key, changed in (("depth.1", {32: 50.0}), ("width", {8: 10.0})):  # one layer passes; the narrow one is first
         wrong = [row | {"transition": changed.get(row["width"], 40.0)} for row in found]
         claims = EMERGENCE.claims_of(wrong, {"uniform": 0.2, "unigram": 0.13})
