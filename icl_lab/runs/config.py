@@ -37,6 +37,7 @@ class JudgeConfig(Section):
         seed: of the prompts.
         planted: judge the reference learners themselves too, as positive and negative controls.
         mechanism: look inside the networks too: signatures of circuits, and attention at every snapshot.
+        mechanism_over_time: look for the circuits at every snapshot too, about a second for each member and snapshot.
         battery: ask every member, and the best reference of every hypothesis, the behavioural probes.
         probes: names of those that are asked; empty: all that make sense for the task.
         stress: change the prompts of every member, see `icl-lab list stress`.
@@ -50,6 +51,7 @@ class JudgeConfig(Section):
     seed: Annotated[int, Ge(0)] = 0
     planted: bool = True
     mechanism: bool = True
+    mechanism_over_time: bool = False
     battery: bool = True
     probes: list[str] = []
     stress: bool = True

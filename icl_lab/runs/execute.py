@@ -21,7 +21,7 @@ from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
-from icl_lab.runs.inside import with_attention, with_mechanism
+from icl_lab.runs.inside import with_attention, with_mechanism, with_mechanism_over_time
 from icl_lab.runs.model_section import describe_network
 from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
@@ -114,6 +114,8 @@ def judge_subjects(
         dataset = analyse(members, answered, config.bootstrap, progress=tell)
         if config.mechanism:
             dataset = with_mechanism(members, dataset, config.seed, tell)
+            if config.mechanism_over_time:
+                dataset = with_mechanism_over_time(members, dataset, config.seed, tell)
             if isinstance(subject.model, Model):
                 dataset = with_attention(members, earlier, dataset)
         if config.battery:

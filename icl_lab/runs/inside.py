@@ -37,8 +37,9 @@ def with_mechanism(
     """The judged dataset with `mechanism` [member], a `MechanismVerdict` as JSON.
 
     Every measurement is one program for all members (parameters and tasks are data), with the same prompts. At the last
-    step only: two layers cost about a second a look, members and their random controls, so that every snapshot would
-    cost as much again as judging the subject. The attribute `signatures`, JSON, says what was looked for.
+    step only: two layers cost about a second a look, a member and its random control, so that every snapshot
+    (`with_mechanism_over_time`) costs as much again as judging the subject. The attribute `signatures`, JSON, says what
+    was looked for.
     """
     key = stream(seed, "mechanism")
     found = []
@@ -52,6 +53,32 @@ def with_mechanism(
     ]
     data = judged.assign(mechanism=("member", np.array(found, object)))
     return data.assign_attrs(signatures=json.dumps(told))
+
+
+def with_mechanism_over_time(
+    members: Sequence[Judged],
+    judged: "xarray.Dataset",
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda text: None,
+) -> "xarray.Dataset":
+    """The judged dataset with `trajectory_mechanism` [member, step]: supported, refuted and not tested as JSON.
+
+    With the prompts and random controls of `with_mechanism`, by the programs compiled for it, at every snapshot of
+    members that have a trajectory; "" of the others. Without any trajectory the dataset is returned as it is.
+    """
+    steps = sorted(members[0].trajectory)
+    if not steps:
+        return judged
+    key = stream(seed, "mechanism")
+    found = np.full((len(members), len(steps)), "", object)
+    for row, member in enumerate(members):
+        if member.trajectory:
+            progress(f"looking inside {member.label} at {len(member.trajectory)} steps")
+        for step, learner in member.trajectory.items():
+            verdict = mechanism_verdict(learner, member.bank.task, key)
+            said = {name: getattr(verdict, name) for name in ("supported", "refuted", "not_tested")}
+            found[row, steps.index(step)] = json.dumps(said)
+    return judged.assign(trajectory_mechanism=(("member", "step"), found))
 
 
 def with_attention(

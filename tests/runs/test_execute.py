@@ -28,6 +28,7 @@ CONFIG = {
         "planted": False,
         "probes": ["influence", "label_copying"],
         "perturbations": ["order", "unseen", "length"],
+        "mechanism_over_time": True,
     },
     "subjects": {
         "small": {
@@ -85,6 +86,18 @@ def test_every_member_is_looked_into_and_the_verdict_follows_from_the_stored_evi
     told = json.loads(data.attrs["signatures"])
     stored = {row["signature"] for row in json.loads(data["mechanism"].values[0])["evidence"]}
     assert stored <= {row["signature"] for row in told}
+
+
+def test_the_mechanism_over_time_ends_with_the_mechanism(run):
+    data = read_results(run[0])[0]["small"]
+    over_time = data["trajectory_mechanism"]
+    assert over_time.dims == ("member", "step")
+    assert (over_time.isel(member=2) == "").all()  # the untrained one
+    for row in range(2):
+        looks = [json.loads(text) for text in over_time.values[row]]
+        assert len(looks) == data.sizes["step"]
+        last = json.loads(data["mechanism"].values[row])
+        assert looks[-1] == {name: last[name] for name in ("supported", "refuted", "not_tested")}
 
 
 def test_attention_over_time_ends_where_the_attention_of_the_trained_members_is(run):

@@ -1,4 +1,4 @@
-"""Distance to the nearest reference of each hypothesis during training, and the verdict at every snapshot."""
+"""Distance to the nearest reference of each hypothesis during training, and the verdicts at every snapshot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUPPORTE
 READING = (
     "Left: distance in nats to the nearest reference of each hypothesis at every snapshot, members thin, their "
     "median thick; dashed grey: the nearest decoy. Right: the verdict at every snapshot; full colour means that "
-    "all members support the hypothesis, pale that some do."
+    "all members support the hypothesis, pale that some do. Where networks were looked into at every snapshot, the "
+    "verdict on the mechanism is beside that on the function."
 )
 ROWS_SHOWN = 6
 EXTRA = {"none": "no hypothesis supported"}
@@ -34,10 +35,14 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     if not kept:
         return LeftOut("no distances of trained members during training are stored")
     conditions = evenly(kept, ROWS_SHOWN)
-    supports = {condition: _supports(subject, condition, len(steps)) for condition in conditions}
+    supports = {condition: _supports(subject, condition, len(steps), "trajectory_verdict") for condition in conditions}
+    strips = {"verdict": supports}
+    if subject.strings("trajectory_mechanism", "member", "step") is not None:
+        inside = {c: _supports(subject, c, len(steps), "trajectory_mechanism") for c in conditions}
+        strips = {"function": supports, "mechanism": inside}
     takeaway = _takeaway(subject, conditions, supports, steps)
     left, gap, height = 0.68, 0.78, 1.75
-    strip, names = 1.25, 1.95
+    strip, names = 1.25 if len(strips) == 1 else 1.9, 1.95
     label = 0.24 if any(condition.label for condition in conditions) else 0.0
     row = height + 0.42 + label
     regimes = subject.regimes
@@ -54,9 +59,11 @@ def draw(subject: Subject) -> Drawing | LeftOut:
             axes.set_xlabel("training step" if bottom else "")
             axes.set_ylabel("distance (nats)" if column == 0 else "")
             end_labels(axes, ends, 0.55, size=7.5)
-        axes = panel(figure, left + len(regimes) * (width + gap), y, strip, height)
-        _draw_verdicts(axes, supports[condition], steps)
-        axes.set_xlabel("training step" if bottom else "")
+        each = (strip - 0.12 * (len(strips) - 1)) / len(strips)
+        for place, (title, shares) in enumerate(strips.items()):
+            axes = panel(figure, left + len(regimes) * (width + gap) + place * (each + 0.12), y, each, height)
+            _draw_verdicts(axes, shares[condition], steps, title, named=place == len(strips) - 1)
+            axes.set_xlabel("training step" if bottom and place == 0 else "")
     note = (
         "thick: median of members; thin: every member; dashed grey: nearest decoy; verdict: full colour where all agree"
     )
@@ -107,7 +114,7 @@ def _short(tick: float) -> str:
     return f"{tick / 1e6:g}M" if tick >= 1e6 else f"{tick / 1e3:g}k" if tick >= 1e3 else f"{tick:g}"
 
 
-def _draw_verdicts(axes, supports: dict[str, np.ndarray], steps: np.ndarray) -> None:
+def _draw_verdicts(axes, supports: dict[str, np.ndarray], steps: np.ndarray, title: str, named: bool) -> None:
     edges = np.concatenate([steps, [steps[-1] * 1.6 if steps[-1] > 0 else 1.0]])
     names = [*HYPOTHESES, *EXTRA]
     for index, name in enumerate(names):
@@ -121,20 +128,19 @@ def _draw_verdicts(axes, supports: dict[str, np.ndarray], steps: np.ndarray) -> 
     _step_axis(axes, edges)
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.yaxis.tick_right()
-    axes.set_yticks(
-        range(len(names)), [f"{name} {HYPOTHESES[name]}" if name in HYPOTHESES else EXTRA[name] for name in names]
-    )
+    words = [f"{name} {HYPOTHESES[name]}" if name in HYPOTHESES else EXTRA[name] for name in names]
+    axes.set_yticks(range(len(names)), words if named else [""] * len(names))
     axes.tick_params(axis="y", length=0)
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         label.set_color(INKS.get(name, MUTED))
         label.set_fontweight("bold" if supports[name][-1] > 0.5 else "normal")
     axes.grid(False, axis="y")
-    axes.set_title("verdict")
+    axes.set_title(title)
 
 
-def _supports(subject: Subject, condition: Condition, steps: int) -> dict[str, np.ndarray]:
+def _supports(subject: Subject, condition: Condition, steps: int, verdicts: str) -> dict[str, np.ndarray]:
     """Share of members [step] that support each hypothesis; "none": the share that supports nothing."""
-    stored = subject.strings("trajectory_verdict", "member", "step")
+    stored = subject.strings(verdicts, "member", "step")
     shares = {name: np.zeros(steps) for name in (*HYPOTHESES, *EXTRA)}
     if stored is None:
         return shares
