@@ -29,15 +29,15 @@ class Recall(Task):
     A latent says of every position its key and its value.
 
     Attributes:
-        keys, values: K ≥ N and V.
+        symbols, labels: numbers K ≥ N of keys and V of values.
         start, end, reach: s, t and λ.
         conflict, latest: whether two pairs contradict each other, and P.
 
     Source: Liu et al. 2023, "Lost in the middle", for the question.
     """
 
-    keys: Annotated[int, Ge(2)] = static(default=16)
-    values: Annotated[int, Ge(2)] = static(default=4)
+    symbols: Annotated[int, Ge(2)] = static(default=16)
+    labels: Annotated[int, Ge(2)] = static(default=4)
     start: Annotated[float, Ge(0)] = 0.0
     end: Annotated[float, Ge(0)] = 0.0
     reach: Annotated[float, Gt(0)] = 2.0
@@ -54,30 +54,30 @@ class Recall(Task):
     def draw_latent(self, key: Array) -> dict[str, Array]:
         """Key and value of every position. Raises ValueError for fields that do not fit together."""
         least = 2 if self.conflict else 1
-        if not least <= self.examples <= self.keys:
-            raise ValueError(f"examples: {self.examples} pairs should be {least} to keys = {self.keys}")
+        if not least <= self.examples <= self.symbols:
+            raise ValueError(f"examples: {self.examples} pairs should be {least} to symbols = {self.symbols}")
         key_key, value_key, asked_key, other_key, right_key = jax.random.split(key, 5)
-        keys = jax.random.permutation(key_key, self.keys)[: self.examples]
-        values = jax.random.randint(value_key, (self.examples,), 0, self.values)
+        keys = jax.random.permutation(key_key, self.symbols)[: self.examples]
+        values = jax.random.randint(value_key, (self.examples,), 0, self.labels)
         if not self.conflict:
             asked = jax.random.categorical(asked_key, jnp.log(self.demand()))
         else:
             early, late = jnp.sort(jax.random.permutation(asked_key, self.examples)[:2])
             keys = keys.at[late].set(keys[early])
-            other = values[early] + jax.random.randint(other_key, (), 1, self.values)
-            values = values.at[late].set(other % self.values)
+            other = values[early] + jax.random.randint(other_key, (), 1, self.labels)
+            values = values.at[late].set(other % self.labels)
             asked = jnp.where(jax.random.bernoulli(right_key, self.latest), late, early)
         return {"key": jnp.append(keys, keys[asked]), "value": jnp.append(values, values[asked])}
 
     def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position key"]:
-        return jax.nn.one_hot(latent["key"], self.keys)
+        return jax.nn.one_hot(latent["key"], self.symbols)
 
     def input_log_prob(self, latent: Any, x: Array, y: Array) -> Array:
         """Whether every key is the latent's."""
         return jnp.log(jnp.where(x.argmax(-1) == latent["key"], 1.0, 1e-30))
 
     def outcome(self, latent: Any, x: Array) -> Categorical:
-        return Categorical(jnp.log(jnp.maximum(jax.nn.one_hot(latent["value"], self.values), 1e-30)))
+        return Categorical(jnp.log(jnp.maximum(jax.nn.one_hot(latent["value"], self.labels), 1e-30)))
 
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
         """A random permutation of the pairs, also in the latent. Raises TypeError where the later of two counts."""
@@ -95,7 +95,7 @@ class Recall(Task):
         """
         positions, keys = prompts.positions, prompts.x.argmax(-1)
         same = (keys[:, :, None] == keys[:, None]) & jnp.tril(jnp.ones((positions, positions), bool), -1)
-        target = jax.nn.one_hot(prompts.y, self.values)
+        target = jax.nn.one_hot(prompts.y, self.labels)
 
         def at(place: Array) -> Float[Array, "batch position value"]:
             return jnp.take_along_axis(target, place[..., None], axis=1)
@@ -103,6 +103,6 @@ class Recall(Task):
         first, last = at(same.argmax(-1)), at(positions - 1 - same[..., ::-1].argmax(-1))
         share = self.latest if self.conflict else 1.0
         query = (jnp.arange(positions) == positions - 1)[:, None]
-        again = jnp.where(query, share * last + (1 - share) * first, (1 - first) / (self.values - 1))
-        mean = jnp.where(same.any(-1)[..., None], again, 1 / self.values)
+        again = jnp.where(query, share * last + (1 - share) * first, (1 - first) / (self.labels - 1))
+        mean = jnp.where(same.any(-1)[..., None], again, 1 / self.labels)
         return Categorical(jnp.log(jnp.maximum(mean, 1e-30)))

@@ -8,8 +8,8 @@ import pytest
 
 from icl_lab.tasks.recall import Recall
 
-PLAIN = Recall(examples=2, keys=3, values=2, start=1.0, end=4.0, reach=1.5)
-CONFLICT = Recall(examples=3, keys=3, values=3, conflict=True, latest=0.7)
+PLAIN = Recall(examples=2, symbols=3, labels=2, start=1.0, end=4.0, reach=1.5)
+CONFLICT = Recall(examples=3, symbols=3, labels=3, conflict=True, latest=0.7)
 TASKS = pytest.mark.parametrize("task", [PLAIN, CONFLICT], ids=["demand", "conflict"])
 DRAWS = 20_000
 Joint = dict[tuple[tuple[int, ...], tuple[int, ...]], float]  # (keys, values) of all positions → probability
@@ -18,12 +18,12 @@ Joint = dict[tuple[tuple[int, ...], tuple[int, ...]], float]  # (keys, values) o
 def every_prompt(task: Recall) -> Joint:
     """All prompts and their probabilities, from the words of the task's docstring."""
     joint: Joint = {}
-    size, values = task.examples, range(task.values)
-    orders = list(itertools.permutations(range(task.keys), size - task.conflict))
+    size, values = task.examples, range(task.labels)
+    orders = list(itertools.permutations(range(task.symbols), size - task.conflict))
     if not task.conflict:
         weight = [1 + 1.0 * np.exp(-j / 1.5) + 4.0 * np.exp(-(size - 1 - j) / 1.5) for j in range(size)]
         for keys, said, asked in itertools.product(orders, itertools.product(values, repeat=size), range(size)):
-            share = weight[asked] / sum(weight) / len(orders) / task.values**size
+            share = weight[asked] / sum(weight) / len(orders) / task.labels**size
             joint[(*keys, keys[asked]), (*said, said[asked])] = share
         return joint
     pairs = list(itertools.combinations(range(size), 2))
@@ -32,7 +32,7 @@ def every_prompt(task: Recall) -> Joint:
             continue
         placed = list(keys)
         placed.insert(late, placed[early])
-        share = 1 / len(pairs) / len(orders) / (task.values ** (size - 1) * (task.values - 1))
+        share = 1 / len(pairs) / len(orders) / (task.labels ** (size - 1) * (task.labels - 1))
         for right, chance in ((late, 0.7), (early, 1 - 0.7)):
             joint[(*placed, placed[early]), (*said, said[right])] = share * chance
     return joint
@@ -64,7 +64,7 @@ def test_the_exact_answer_conditions_the_enumeration(drawn, task):
     for row in range(40):
         keys, values = prompts.x[row].argmax(-1).tolist(), prompts.y[row].tolist()
         for i in range(task.positions):
-            share = np.zeros(task.values)
+            share = np.zeros(task.labels)
             for (other_keys, other_values), chance in joint.items():
                 if list(other_keys[: i + 1]) == keys[: i + 1] and list(other_values[:i]) == values[:i]:
                     share[other_values[i]] += chance
@@ -82,7 +82,7 @@ def test_demand_is_a_distribution_with_the_ends_it_is_given():
 
 
 def test_what_cannot_be_asked_is_refused():
-    with pytest.raises(ValueError, match="examples: 5 pairs should be 1 to keys = 4"):
-        jax.eval_shape(lambda: Recall(examples=5, keys=4).sample(jax.random.key(0), 1))
+    with pytest.raises(ValueError, match="examples: 5 pairs should be 1 to symbols = 4"):
+        jax.eval_shape(lambda: Recall(examples=5, symbols=4).sample(jax.random.key(0), 1))
     with pytest.raises(TypeError, match="reorder"):
         CONFLICT.reorder(jax.random.key(0), CONFLICT.sample(jax.random.key(0), 1))
