@@ -1,13 +1,18 @@
 """Retrained constructions: hand-built transformers, every weight disturbed, then trained on a reference's answers.
 
-A transformer that starts at random does not come within δ of a posterior in half a minute of training; one that starts
-near a construction of it can. The wiring is the construction's: a weight that is zero there stays zero. All others are
+A transformer that starts at random is far from a posterior after half a minute of training, more than 20 δ on a pool of
+regression tasks; one that starts near a construction of it gets near. The wiring is the construction's: a weight that
+is zero there stays zero. All others are
 
     θ = θ_0 (1 + u),   u ~ N(0, NOISE²) at the start,
 
 and u is trained, so that weights of size 10⁻² and 10⁵ move at one relative rate. Such a student is known, as every
 other, for its *function*, and only within δ of its teacher in every regime (`distilled.apart`); disturbed and not yet
-trained it is hundreds of δ away. It has its own task, a pool no larger than the construction can hold.
+trained it is a hundred δ away. It has its own task, a pool no larger than the construction can hold.
+
+Tried, one seed each, and not here: from 5% noise the posterior was 1.5 δ away after 4,000 steps. The most probable pool
+member, from a posterior of exponent 4, was 12 to 13 δ away after 4,000; bigram counts were 31 δ away after 1,000, and
+the most recent match, which no gradient follows, as far after 500 as before.
 """
 
 import dataclasses
@@ -33,7 +38,7 @@ from icl_lab.training.optimiser import descend, direction
 from icl_lab.training.regimes import REGIMES, sample_regimes
 from icl_lab.training.settings import TrainingSettings
 
-NOISE = 0.05  # relative, of every weight
+NOISE = 0.02  # relative, of every weight
 
 
 @dataclasses.dataclass(frozen=True)

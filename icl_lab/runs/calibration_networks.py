@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 TOKENS = 2400  # about as many in a batch of softmax students, whatever the length of prompts
 PROMPTS = 24  # a batch is a multiple of so many: three regimes, in pieces that fit the cache
 SCHEDULE: Any = {"schedule": "cosine", "clip": 1.0, "chunk": 500}
-RETRAINED = TrainingSettings(steps=3000, batch=192, learning_rate=3e-3, warmup=100, **SCHEDULE)
+RETRAINED = TrainingSettings(steps=4000, batch=192, learning_rate=1e-3, warmup=100, **SCHEDULE)  # a minute and a half
 LOOP = TrainingSettings(steps=1500, batch=512, learning_rate=3e-2, warmup=50, **SCHEDULE)
 Judgeable = list[tuple[Bank, KnownSubject]]
 
