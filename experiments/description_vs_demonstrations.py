@@ -8,7 +8,7 @@ Claim     A prompt begins with the name of its task, wrong with a known probabil
           (instruction tuning in the small) moves the place where they are level.
 Source    algebra (the posterior over the pool, names as evidence); Xie et al. 2022 and Min et al. 2022 for the
           question, which they ask of language models.
-Time      quick: to be measured. paper: on an accelerator, not yet run.
+Time      quick: three minutes on one core. paper: on an accelerator, not yet run.
 
 Tasks are chains of a pool. With p the true next-state distribution, the gain of a description after i demonstrations is
 Σ_y p(y) [log q(y | with it) − log q(y | without)] in nats, q the learner's answer; descriptions are as reliable as in
@@ -17,6 +17,13 @@ all descriptions name another chain than the one shown, the share of the answer 
 weight of `icl_lab.stress.perturbations.description.share_followed`; its crossing is the first number of demonstrations,
 between whole ones by a line, at which it falls to one half. Nothing says that the exact gain of unreliable descriptions
 in chains must fall from position to position; that it does here is computed.
+
+Names that are right in 80% of the prompts save .17 nats without demonstrations and .009 after 31, exactly; the networks
+.18 and .016 to .023. Trained further on names that are right in 98%, they save .29 and .031 to .037 (exactly .29 and
+.013): a gap of .02 nats stays. Against demonstrations of another chain the name loses in every seed, but later than it
+should: from four demonstrations on before (the exact learner: 3.5) and from 13 to 15 on after (6.7). Further training
+makes networks believe descriptions more than it gives reason to, and the share that follows them ends at .34 to .36
+where the exact learner's is at .05.
 """
 
 from typing import Any, NamedTuple

@@ -148,6 +148,35 @@ def test_errors_are_typical_and_orders_are_told():
     assert doubling < 0.9
 
 
+def test_descriptions_and_demonstrations_are_level_where_the_share_is_one_half():
+    described = script("description_vs_demonstrations")
+    assert described.crossing(np.array([0.9, 0.7, 0.3, 0.6])) == pytest.approx(1.5)
+    assert described.crossing(np.array([0.4, 0.3])) == 0
+    assert described.crossing(np.array([0.9, 0.8])) == np.inf
+    curve = described.ratio_curve(np.array([[1.0, 3.0], [3.0, 1.0]] * 20), np.array([[2.0, 8.0], [6.0, 8.0]] * 20))
+    np.testing.assert_allclose(curve.value, [0.5, 0.25])  # sums over prompts, not a mean of ratios
+    np.testing.assert_allclose([curve.low[0], curve.high[0]], 0.5)
+    assert curve.low[1] < 0.25 < curve.high[1]
+    noise = np.random.default_rng(0).normal(size=(400, 1))
+    assert described.rises(noise + [3.0, 2.0, 1.0] + 0.1 * np.random.default_rng(1).normal(size=(400, 3))) < 0
+    assert described.rises(noise + [3.0, 1.0, 2.0] + 0.1 * np.random.default_rng(1).normal(size=(400, 3))) > 10
+
+
+def test_recall_is_compared_by_thirds_and_log_odds_over_the_gap():
+    recency = script("recency")
+    np.testing.assert_array_equal(recency.thirds(np.arange(7), 7), [0, 0, 1, 1, 1, 2, 2])
+    third = np.repeat([0, 1, 2], 200)
+    values = np.array([1.0, 2.0, 4.0])[third] + np.random.default_rng(0).normal(size=600)
+    mean, low, high = recency.apart(values, third, 2, 0)
+    assert low < 3 < high
+    assert mean == pytest.approx(values[third == 2].mean() - values[third == 0].mean())
+    gap = np.random.default_rng(1).integers(1, 9, 500).astype(float)
+    odds = 0.2 * gap + 0.1 * np.random.default_rng(2).normal(size=500)
+    value, low, high = recency.slope(odds, gap)
+    assert value == pytest.approx(np.polyfit(gap, odds, 1)[0])
+    assert low < 0.2 < high
+
+
 def test_a_kind_that_changes_at_the_last_snapshot_is_censored():
     settled = script("when_it_changes").settled
     assert settled(["a", "a", "a"]) == 0
