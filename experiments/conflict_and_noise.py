@@ -38,6 +38,7 @@ from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 from icl_lab.stress.biased import BIASES, BiasedLearner
 from icl_lab.stress.measure import answers_of, stressed, terms
+from icl_lab.stress.mitigations import Calibrated
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.tasks import BooleanRules
 
@@ -91,11 +92,6 @@ def predicted(noise: float, examples: int, against: np.ndarray) -> tuple[np.ndar
     return latent, np.log(mean / (1 - mean))
 
 
-def with_null_query(prompts: Prompts) -> Prompts:
-    """The same examples, asked about nothing: an input of zeros."""
-    return prompts.replace(x=prompts.x.at[:, -1].set(0.0))
-
-
 def majority_shares(task: Any, learners: dict[str, Any], key: Array, prompts: int) -> dict[str, np.ndarray]:
     """P(majority label) − P of the exact learner at the last position, [share, prompt] by learner.
 
@@ -107,9 +103,8 @@ def majority_shares(task: Any, learners: dict[str, Any], key: Array, prompts: in
         given = stressed(perturbation, task, key, prompts, share)
         exact = np.exp(np.asarray(given.trained.log_probs))[:, -1, 1]
         for name, learner in learners.items():
-            own = log_odds(answers_of(learner, given.after))
-            null = log_odds(answers_of(learner, with_null_query(given.after)))
-            for kind, odds in ((name, own), (f"{name} calibrated", own - null)):
+            for kind, asked in ((name, learner), (f"{name} calibrated", Calibrated(learner))):
+                odds = log_odds(answers_of(asked, given.after))
                 found.setdefault(kind, []).append(1 / (1 + np.exp(-odds)) - exact)
     return {name: np.stack(values) for name, values in found.items()}
 

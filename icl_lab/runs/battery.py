@@ -18,7 +18,7 @@ from jaxtyping import Array
 from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.judge import owner_of
-from icl_lab.learners.reference import ReferenceLearner
+from icl_lab.learners.reference import ReferenceLearner, Scales
 from icl_lab.probes.battery import BATTERY, Probe
 from icl_lab.probes.compiled_once import read_all
 from icl_lab.prompts import Prompts
@@ -62,7 +62,7 @@ def seen_and_predicted(
     for index, member in enumerate(members):
         progress(f"asking {member.label}")
         task = member.bank.task
-        key = _key_of(task)
+        key = key_of(task)
         if key not in asked:
             asked[key] = asked_of(task, stream(seed, "battery"), names or tuple(BATTERY))
         if not asked[key]:
@@ -71,7 +71,7 @@ def seen_and_predicted(
         predicted = np.full((len(HYPOTHESES), *seen.shape), np.nan)
         for place, name in enumerate(best_references(judged.isel(member=index))):
             if name:
-                reference = fitted_reference(member, judged.isel(member=index), name)
+                reference = fitted_reference(task, judged.isel(member=index), name, member.bank.prepared[name])
                 predicted[place] = _together(read_all(reference, task, asked[key], PROMPTS))
                 chosen[index, place] = name
         found = contrast(seen, predicted, bootstrap)._asdict()
@@ -122,13 +122,22 @@ def best_references(judged: "xarray.Dataset") -> list[str]:
     return found
 
 
-def fitted_reference(member: Judged, judged: "xarray.Dataset", name: str) -> ReferenceLearner:
-    """A reference at the parameters that were fitted to the member."""
-    values = judged["fitted"].sel(reference=name).values
-    grid = member.bank.grids[name]
+def fitted_reference(
+    task: Task, judged: "xarray.Dataset", name: str, prepared: Mapping[str, Any] | None = None
+) -> ReferenceLearner:
+    """A reference at the parameters that were fitted to one member.
+
+    Args:
+        task: that the member was trained on.
+        judged: the member's row of the judged dataset.
+        name: of the reference.
+        prepared: what it has learned on the task beforehand; None: it learns it now.
+    """
+    reference, values = REFERENCES[name][1], judged["fitted"].sel(reference=name).values
+    grid = reference.free(Scales.of(task))
     parameters = {key: jnp.float32(value) for key, value in zip(grid, values, strict=False)}
-    prepared: Mapping[str, Any] = member.bank.prepared[name]
-    return ReferenceLearner(member.bank.task, {**prepared, **parameters}, REFERENCES[name][1])
+    known = reference.prepared(task) if prepared is None else prepared
+    return ReferenceLearner(task, {**known, **parameters}, reference)
 
 
 def _together(read: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -136,6 +145,7 @@ def _together(read: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([np.asarray(values, float) for values in read.values()], axis=1)
 
 
-def _key_of(task: Task) -> tuple:
+def key_of(task: Task) -> tuple:
+    """Equal for tasks that are the same, whatever holds their numbers."""
     leaves, structure = jax.tree.flatten(task)
     return (structure, *(np.asarray(leaf).tobytes() for leaf in leaves))

@@ -5,19 +5,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.decoys import uniform
-from icl_lab.learners.reference import Reference, ReferenceLearner, Scales
+from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.prompts import Predictions, Prompts
-from icl_lab.runs.battery import best_references
+from icl_lab.runs.battery import best_references, fitted_reference, key_of
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.results import read_results, write_results
-from icl_lab.runs.train import train_subject
+from icl_lab.runs.train import train_subjects, untrained_params
 from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 from icl_lab.stress.base import Perturbation
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
     import xarray
 
 PROMPTS = 64
+TOLD = ("stress", "stress_left_out")  # attributes that hold a line per perturbation
 CHANCE = Reference("chance", "knows nothing", uniform)
 Learner = Callable[[Prompts], Predictions]
 
@@ -96,7 +94,7 @@ def with_stress(
     own, beside, faults = [], [], []
     for index, member in enumerate(members):
         progress(f"stressing {member.label}")
-        key = _key_of(member.task)
+        key = key_of(member.task)
         if key not in shared:
             shared[key] = given_of(member.task, chosen, stream(seed, "stress"))
             learners = references_of(member, judged.isel(member=index))
@@ -178,27 +176,17 @@ def references_of(member: Stressable, judged: "xarray.Dataset") -> list[Learner 
 
     None where no reference of a hypothesis applies.
     """
-    nearest = [_fitted(member, judged, name) if name else None for name in best_references(judged)]
+    nearest = [
+        fitted_reference(member.task, judged, name, member.prepared.get(name)) if name else None
+        for name in best_references(judged)
+    ]
     return [*nearest, ReferenceLearner(member.task, {}, CHANCE)]
-
-
-def _fitted(member: Stressable, judged: "xarray.Dataset", name: str) -> ReferenceLearner:
-    reference = REFERENCES[name][1]
-    values = judged["fitted"].sel(reference=name).values
-    grid = reference.free(Scales.of(member.task))
-    parameters = {key: jnp.float32(value) for key, value in zip(grid, values, strict=False)}
-    prepared = member.prepared.get(name)
-    prepared = reference.prepared(member.task) if prepared is None else prepared
-    return ReferenceLearner(member.task, {**prepared, **parameters}, reference)
-
-
-def _key_of(task: Task) -> tuple:
-    leaves, structure = jax.tree.flatten(task)
-    return (structure, *(np.asarray(leaf).tobytes() for leaf in leaves))
 
 
 def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str], None] = lambda line: None) -> None:
     """Stress the trained members of a finished run and store the outcome in its results.nc, whole or not at all.
+
+    Perturbations that are not asked for keep the results they have.
 
     Raises:
         InputError: the run is not finished, its results are damaged, or another process works on it.
@@ -206,24 +194,42 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
     config = directory.config()
     with directory.locked():
         groups, attributes = read_results(directory)
-        for name, subject in config.subjects.items():
-            trained = train_subject(name, subject, directory.subject(name), config.seed, config.judge.snapshots)
-            untrained = trained.snapshots.load(0)
-            learners = [trained.learner(index) for index in range(len(trained.members))]
-            tasks = [planned.member.task for planned in trained.members]
+        trained = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)
+        for name, subject in trained.items():
+            learners = [subject.learner(index) for index in range(len(subject.members))]
+            learners.append(subject.learner(0, untrained_params(trained, name)))
+            tasks = [planned.member.task for planned in subject.members]
             labels = [str(label) for label in groups[name]["label"].values]
-            members = [
-                Stressable(*each)
-                for each in zip(labels, [*learners, trained.learner(0, untrained)], [*tasks, tasks[0]], strict=True)
-            ]
+            members = [Stressable(*each) for each in zip(labels, learners, [*tasks, tasks[0]], strict=True)]
 
             def tell(line: str, name: str = name) -> None:
                 say(f"{name}: {line}")
 
-            kept = groups[name].drop_vars([v for v in groups[name].variables if is_stress(str(v))])
-            groups[name] = with_stress(members, kept, config.judge.seed, config.judge.bootstrap, names, tell)
+            before = groups[name]
+            bare = before.drop_vars([v for v in before.variables if is_stress(str(v))])
+            found = with_stress(members, bare, config.judge.seed, config.judge.bootstrap, names, tell)
+            groups[name] = beside(before, found)
         write_results(directory, groups, attributes)
         directory.finish()
+
+
+def beside(before: "xarray.Dataset", found: "xarray.Dataset") -> "xarray.Dataset":
+    """The dataset `found`, with those perturbations of the dataset `before` that it has none of."""
+    import xarray
+
+    if "perturbation" not in before.variables:
+        return found
+    asked = [str(name) for name in found["perturbation"].values]
+    kept = before.drop_sel(perturbation=[name for name in before["perturbation"].values if str(name) in asked])
+    by_perturbation = [name for name in found.data_vars if "perturbation" in found[name].dims]
+    joined = xarray.concat([kept[by_perturbation], found[by_perturbation]], "perturbation")
+    told = {key: {**json.loads(before.attrs[key]), **json.loads(found.attrs[key])} for key in TOLD}
+    rest = found.drop_vars([*by_perturbation, "perturbation"])
+    return (
+        rest.assign(joined.data_vars)
+        .assign_coords(perturbation=joined["perturbation"])
+        .assign_attrs({key: json.dumps(value) for key, value in told.items()})
+    )
 
 
 def is_stress(variable: str) -> bool:

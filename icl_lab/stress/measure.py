@@ -108,6 +108,7 @@ def unit_of(task: Task, prompts: Prompts) -> Array:
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)
 def answers_of(learner: Learner, prompts: Prompts) -> Predictions:
+    """What a learner answers, compiled; the learner is data."""
     with jax.default_matmul_precision("highest"):
         return learner(prompts).answer()
 

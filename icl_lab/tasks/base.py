@@ -120,6 +120,24 @@ class Task(ABC):
         """The lab's standard change at test time, of latents. Default: nothing."""
         return latent
 
+    def noisier(self: AnyTask, strength: float) -> AnyTask:
+        """The same task with noisier labels: of classes a share `strength` more of them is wrong.
+
+        Of real outcomes the variance of the noise grows by (4 · strength)² times what it was.
+
+        Raises:
+            TypeError: the task does not say what its label noise is.
+        """
+        raise TypeError(f"{type(self).__name__} has no label noise")
+
+    def rescaled(self: AnyTask, scale: float) -> AnyTask:
+        """The same task with latents from a prior `scale` times as wide.
+
+        Raises:
+            TypeError: latents have no scale.
+        """
+        raise TypeError(f"the latents of {type(self).__name__} have no scale")
+
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
         """The same information in another order: the last query stays where it is.
 

@@ -218,6 +218,9 @@ class BooleanRules(Task):
         share = jnp.where(self.holds(latent, x), 1 - self.noise, self.noise)
         return Categorical(jnp.log(jnp.maximum(jnp.stack([1 - share, share], axis=-1), 1e-30)))
 
+    def noisier(self, strength: float) -> "BooleanRules":
+        return self.replace(noise=self.noise + strength - 2 * self.noise * strength)
+
     def features(self, x: Array) -> Float[Array, "*batch position feature"]:
         """The bits and a constant 1, so that linear learners have an intercept."""
         return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)

@@ -1,5 +1,6 @@
 """Noisy linear regression with a Gaussian prior over weights, or a finite pool of them."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import jax
@@ -74,6 +75,13 @@ class LinearRegression(Task):
         kernel = jnp.einsum("bif,bjf->bij", scaled, scaled, precision="highest")
         centred = sequential_regression(kernel, jnp.square(self.noise), prompts.y - prior_mean)
         return Gaussian(prior_mean + centred.mean, centred.variance)
+
+    def noisier(self, strength: float) -> "LinearRegression":
+        return self.replace(noise=self.noise * math.sqrt(1 + (4 * strength) ** 2))
+
+    def rescaled(self, scale: float) -> "LinearRegression":
+        """Weights `scale` times as far from 0."""
+        return self.replace(weight_scale=scale * jnp.asarray(self.weight_scale))
 
     def weighted_predictive(self, prompts: Prompts, counts: Float[Array, "batch position example"]) -> Predictions:
         """Under the Gaussian prior ridge regression with example weights, one solve in d dimensions per position.

@@ -159,6 +159,10 @@ class MarkovChain(Task):
         followed = jnp.where(known, counts, 0.0) + self.concentration
         return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
 
+    def rescaled(self, scale: float) -> "MarkovChain":
+        """Rows from Dirichlet(α/scale): surer chains."""
+        return self.replace(concentration=self.concentration / scale)
+
     def weighted_predictive(
         self, prompts: Prompts, counts: Float[Array, "batch position example"]
     ) -> Predictions | None:

@@ -70,6 +70,10 @@ class ModularRules(Task):
         rest = Pool(self.support - self.prior.size, self.prior.seed)
         return self.replace(prior=rest, skip=self.skip + self.prior.size)
 
+    def noisier(self, strength: float) -> "ModularRules":
+        """A share `strength` of the labels is drawn anew."""
+        return self.replace(noise=self.noise + strength - self.noise * strength)
+
     def pairs(self) -> Int[Array, "pair 2"]:
         """The pairs (x₁, x₂) that inputs are drawn from.
 

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 import synthetic
+import synthetic_stress
 import xarray as xr
 from matplotlib.text import Text
 
@@ -169,7 +170,7 @@ def test_figure_without_data_is_left_out_with_a_reason(run: Run, name: str, how:
 # Of what only the viewer, or only one figure, looks at, one variable is enough.
 FEW = {"attention_over_time", "look_labels"} | {f"probe_{name}" for name in ("seen", "p", "effect", "reference")}
 FEW |= {f"probe_difference{end}" for end in ("", "_low", "_high")}
-FEW |= {str(name) for name in synthetic.stress(1, np.random.default_rng(0)).data_vars}
+FEW |= {str(name) for name in synthetic_stress.stress(1, np.random.default_rng(0)).data_vars}
 
 
 @pytest.mark.parametrize("variable", sorted(set(synthetic.groups()["linear_attention"].data_vars) - FEW))

@@ -158,12 +158,11 @@ def test_a_finished_run_can_be_stressed_again(run, tmp_path):
     before = read_results(run[0])[0]["small"]
     stress_run(RunDirectory.open(copied), ["unseen"])
     after = read_results(RunDirectory.open(copied))[0]["small"]
-    assert list(after["perturbation"].values) == ["unseen"]
-    for name in ("bias", "mismatch"):
-        # Meta-SGD learns anew, everything else is the same computation.
-        np.testing.assert_allclose(
-            after[f"stress_{name}"], before[f"stress_{name}"].sel(perturbation=["unseen"]), atol=1e-6
-        )
+    assert list(after["perturbation"].values) == ["order", "length", "unseen"]
+    assert set(json.loads(after.attrs["stress"])) == {"order", "unseen", "length"}
+    for name in ("bias", "mismatch", "reference_bias", "chance_moved"):
+        found = after[f"stress_{name}"].sel(perturbation=before["perturbation"].values)
+        np.testing.assert_allclose(found, before[f"stress_{name}"], atol=1e-6)
     kept = [name for name in before.variables if not is_stress(str(name))]
     assert before[kept].identical(after[kept].assign_attrs(before.attrs))
 

@@ -10,23 +10,17 @@ from icl_lab.probes.order import inputs_say_nothing
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.derived import Derived, undescribed
-from icl_lab.tasks import LinearRegression, MarkovChain, Pool, Task, task_dataclass
+from icl_lab.tasks import Pool, Task, task_dataclass
 
 MOST = 64  # members of a pool whose pairs are summed over
 
 
 def _scaled_applies(task: Task) -> str:
-    known = isinstance(task, LinearRegression | MarkovChain)
-    return "" if known else f"the latents of {type(task).__name__} have no scale"
+    return f"the latents of {type(task).__name__} have no scale" if type(task).rescaled is Task.rescaled else ""
 
 
-def _scaled(task: Any, strength: Strength) -> Task:
-    """Weights `strength` times as large; chains whose rows are drawn from Dirichlet(α/strength), so surer ones."""
-    if strength == 1:
-        return task
-    if isinstance(task, LinearRegression):
-        return task.replace(weight_scale=strength * task.weight_scale)
-    return task.replace(concentration=task.concentration / strength)
+def _scaled(task: Task, strength: Strength) -> Task:
+    return task if strength == 1 else task.rescaled(strength)
 
 
 def _needs_pool(task: Task) -> str:
