@@ -79,6 +79,14 @@ def persistent(answer: Answer, task: Task, prompts: Prompts, strength: Array | f
     return outcomes.from_mean((1 - strength) * found.mean_target() + strength * (last + outcomes.neutral))
 
 
+def conforming(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+    """A share of the answer is the mean label of the examples so far; of the first, the neutral answer."""
+    found, outcomes = answer(prompts), task.outcomes
+    seen = jnp.cumsum(outcomes.targets(jnp.asarray(prompts.y)) - outcomes.neutral, axis=1)[:, :-1]
+    mean = jnp.pad(seen / jnp.arange(1, prompts.positions)[:, None], ((0, 0), (1, 0), (0, 0)))
+    return outcomes.from_mean((1 - strength) * found.mean_target() + strength * (mean + outcomes.neutral))
+
+
 def squashed(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
     """Real answers saturate at `strength` standard deviations of labels; of classes, log odds are multiplied by it."""
     mean, outcomes = answer(prompts).mean_target(), task.outcomes
@@ -100,5 +108,6 @@ DISTORTIONS = (
     Distortion("every_second", "of every second example", (0.0, 0.0), every_second_example),
     Distortion("coarse", "of coarse labels", (0.0, 0.0), coarse_labels),
     Distortion("persistent", "drawn to the last label", (0.15, 0.4), persistent),
+    Distortion("conforming", "drawn to the mean label", (0.15, 0.4), conforming),
     Distortion("squashed", "saturating", (0.4, 0.7), squashed),
 )

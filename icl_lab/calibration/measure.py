@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
+from scipy.stats import binomtest
 
 from icl_lab.calibration.distilled import apart
 from icl_lab.calibration.subjects import KnownSubject
@@ -148,6 +149,13 @@ class Rate:
         """95% score interval."""
         low, high = wilson_interval(self.count, self.total)
         return max(low, 0.0), min(high, 1.0)  # rounding may leave them a hair outside
+
+    @property
+    def upper(self) -> float:
+        """Exact one-sided 95% upper bound (Clopper and Pearson 1934); 149 subjects without a success give .02."""
+        if not self.total:
+            return 1.0
+        return float(binomtest(self.count, self.total, alternative="less").proportion_ci(0.95, "exact").high)
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -1,5 +1,7 @@
 """Planted learners: references at parameters off their grid, disturbed as a network's answers would be."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,11 +10,14 @@ import numpy as np
 
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import Bank, reference_answers
+from icl_lab.hypotheses.judge import zero_predictor
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.prompts import Categorical, Point, Predictions, Prompts
 
+LARGEST = 100.0  # times the labels' size in nats, beyond which answers explode
 
-def between_grid_points(bank: Bank, name: str, seed: int, margin: float = 0.0) -> dict[str, float]:
+
+def between_grid_points(bank: Bank, name: str, seed: int | Sequence[int], margin: float = 0.0) -> dict[str, float]:
     """Parameters that are no grid point, geometrically a quarter to three quarters of the way to the next.
 
     Args:
@@ -21,7 +26,7 @@ def between_grid_points(bank: Bank, name: str, seed: int, margin: float = 0.0) -
         seed: of the choice.
         margin: share of every grid that is left out at both ends.
     """
-    generator = np.random.default_rng([seed, *name.encode()])
+    generator = np.random.default_rng([*np.atleast_1d(seed), *name.encode()])
     chosen = {}
     for parameter, values in bank.grids[name].items():
         out = int(margin * len(values))
@@ -29,6 +34,26 @@ def between_grid_points(bank: Bank, name: str, seed: int, margin: float = 0.0) -
         share = generator.uniform(0.25, 0.75)
         chosen[parameter] = float(values[low] ** (1 - share) * values[low + 1] ** share)
     return chosen
+
+
+def steady_parameters(bank: Bank, name: str, seed: int) -> dict[str, float]:
+    """The same, drawn anew until the answers at the next grid point are at most LARGEST times as large as the labels.
+
+    What distorts the labels distorts answers of their size, and is nothing beside those of steps that explode.
+    """
+    drawn = (between_grid_points(bank, name, (seed, attempt)) for attempt in itertools.count())
+    return next(parameters for parameters in drawn if not _explodes(bank, name, parameters))
+
+
+def _explodes(bank: Bank, name: str, parameters: dict[str, float]) -> bool:
+    grid = bank.grids[name]
+    corner = tuple(int(np.searchsorted(values, parameters[key])) for key, values in grid.items())
+    answers = jax.tree.map(lambda leaf: leaf[corner], bank.predictions[name])
+    if isinstance(answers, Categorical):
+        return False  # probabilities cannot
+    labels = jax.tree.map(np.asarray, bank.task.outcomes.certain(jnp.asarray(bank.prompts.y)))
+    sizes = [bank.distances(each, zero_predictor(each)).mean() for each in (answers, labels)]
+    return not sizes[0] <= LARGEST * sizes[1]
 
 
 def learner_at(bank: Bank, name: str, parameters: dict[str, float]) -> ReferenceLearner:

@@ -2,13 +2,9 @@
 
 A transformer that starts at random is far from a posterior after half a minute of training, more than 20 δ on a pool of
 regression tasks; one that starts near a construction of it gets near. The wiring is the construction's: a weight that
-is zero there stays zero. All others are
-
-    θ = θ_0 (1 + u),   u ~ N(0, NOISE²) at the start,
-
-and u is trained, so that weights of size 10⁻² and 10⁵ move at one relative rate. Such a student is known, as every
-other, for its *function*, and only within δ of its teacher in every regime (`distilled.apart`); disturbed and not yet
-trained it is a hundred δ away. It has its own task, a pool no larger than the construction can hold.
+is zero there stays zero, and the others move at one relative rate (`training/retrain.py`). Such a student is known, as
+every other, for its *function*, and only within δ of its teacher in every regime (`distilled.apart`); disturbed and not
+yet trained it is a hundred δ away. It has its own task, a pool no larger than the construction can hold.
 
 Tried, one seed each, and not here: from 5% noise the posterior was 1.5 δ away after 4,000 steps. The most probable pool
 member, from a posterior of exponent 4, was 12 to 13 δ away after 4,000; bigram counts were 31 δ away after 1,000, and
@@ -21,8 +17,6 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Int
 
 from icl_lab.calibration.distilled import Teacher, student_answers
 from icl_lab.calibration.planted import answers_at, learner_at
@@ -33,10 +27,6 @@ from icl_lab.learners.constructions import CONSTRUCTIONS
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Params
 from icl_lab.tasks import Pool, Task
-from icl_lab.training.objective import loss_and_gradient, taught
-from icl_lab.training.optimiser import descend, direction
-from icl_lab.training.regimes import REGIMES, sample_regimes
-from icl_lab.training.settings import TrainingSettings
 
 NOISE = 0.02  # relative, of every weight
 
@@ -69,67 +59,6 @@ STARTS: Mapping[str, tuple[Start, ...]] = {
     "linear_regression": (Start("pool_posterior", Teacher("pool_bayes", {}), few_members),),
 }
 """Family → what is retrained on it."""
-
-
-def retrain(
-    built: TransformerLearner, teacher: ReferenceLearner, settings: TrainingSettings, seed: int, noise: float = NOISE
-) -> Params:
-    """Parameters of a construction that was disturbed and then trained on a teacher's answers.
-
-    Prompts come from every regime, in equal parts, and the loss is (ŷ − teacher's mean)², or KL(teacher ‖ student).
-
-    Args:
-        built: the construction.
-        teacher: whose task the prompts are of.
-        settings: of the training; rates are relative to the weights.
-        seed: of disturbance and prompts.
-        noise: relative size of the disturbance.
-    """
-    start_key, data_key = jax.random.split(jax.random.key(seed))
-    change = disturbance(built.params, start_key, noise)
-    state = (change, direction(settings).init(change))
-    for first in range(0, settings.steps, settings.chunk):
-        steps = min(settings.chunk, settings.steps - first)
-        state = _chunk(built, teacher, settings, data_key, state, jnp.int32(first), jnp.int32(steps))
-    return moved(built.params, state[0])
-
-
-def disturbance(params: Params, key: Array, noise: float) -> Params:
-    """u of every weight, N(0, noise²)."""
-    leaves, structure = jax.tree.flatten(params)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    drawn = jnp.split(noise * jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
-    return jax.tree.unflatten(structure, [u.reshape(leaf.shape) for u, leaf in zip(drawn, leaves, strict=True)])
-
-
-def moved(params: Params, change: Params) -> Params:
-    """θ_0 (1 + u)."""
-    return jax.tree.map(lambda weight, u: weight * (1 + u), params, change)
-
-
-@functools.partial(jax.jit, static_argnames="settings")
-def _chunk(
-    built: TransformerLearner,
-    teacher: ReferenceLearner,
-    settings: TrainingSettings,
-    key: Array,
-    state: tuple,
-    first: Int[Array, ""],
-    steps: Int[Array, ""],
-) -> tuple:
-    """(u, the optimiser's state) after so many further steps."""
-    rates = (jnp.float32(settings.learning_rate), jnp.float32(settings.weight_decay))
-
-    def turn(step: Array, state: tuple) -> tuple:
-        change, optimiser = state
-        prompts = sample_regimes(teacher.task, jax.random.fold_in(key, step), settings.batch, REGIMES)
-        lesson, params = taught(teacher, prompts), moved(built.params, change)
-        outcomes = (built.model, built.format, built.outcomes, settings)
-        gradient = loss_and_gradient(*outcomes, params, prompts, lesson)[2]
-        relative = jax.tree.map(jnp.multiply, built.params, gradient)
-        return descend(settings, change, relative, optimiser, step, *rates)[:2]
-
-    return jax.lax.fori_loop(first, first + steps, turn, state)
 
 
 def known_retrained(bank: Bank, start: Start, params: Params, name: str) -> KnownSubject:

@@ -9,7 +9,7 @@ import numpy as np
 
 from icl_lab.calibration.distortions import DISTORTIONS, Distortion
 from icl_lab.calibration.near_misses import NEAR_MISSES, NearMiss, near_miss_answers
-from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture
+from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture, steady_parameters
 from icl_lab.calibration.truth import KEYS
 from icl_lab.formats import Interleaved, Stream
 from icl_lab.hypotheses import REFERENCES
@@ -147,7 +147,7 @@ def _distorted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
                 def answers(
                     distortion: Distortion = distortion, base: str = base, number: int = number, s: float = strength
                 ) -> Predictions:
-                    parameters = between_grid_points(bank, base, number)
+                    parameters = steady_parameters(bank, base, number)
                     # Not compiled as a whole: the program of the undistorted reference is there already.
                     answer = functools.partial(answers_at, bank, base, parameters)
                     found = distortion.apply(lambda prompts: answer(prompts=prompts), bank.task, bank.prompts, s)

@@ -9,6 +9,7 @@ from icl_lab.calibration.equivalences import EQUIVALENT
 from icl_lab.calibration.expectations import EXPECTATIONS
 from icl_lab.calibration.readings import Readings
 from icl_lab.hypotheses.bank import Bank, Fit
+from icl_lab.hypotheses.judge import THRESHOLDS
 
 SAME = 1e-5  # mean nats in any regime up to which a pair that algebra calls equal is one function at these parameters
 
@@ -22,7 +23,8 @@ class Telling:
         second: fitted to the first.
         equal: why the two are one function; "" where they are not.
         prompts: probe → prompts needed to tell them (`needed`); infinite: not told.
-        expected: probe → whether it must tell them (False: must not); probes that theory says nothing of are left out.
+        expected: probe → whether it must tell them (False: must not); probes that theory says nothing of are left out,
+            and "must" of a pair that is no farther apart than what the judge calls the same function.
         why: probe → the reason for what is expected.
     """
 
@@ -63,9 +65,11 @@ def tellings(bank: Bank, fits: Mapping[str, Fit], readings: Readings) -> list[Te
     for first, second in chosen:
         fit = bank.fit(second, fits[first].predictions)
         distance = bank.distances(fits[first].predictions, fit.predictions)
-        same = all(distance[bank.slices[regime]].mean() < SAME for regime in bank.regimes)
+        farthest = max(distance[bank.slices[regime]].mean() for regime in bank.regimes)
+        same, alike = farthest < SAME, farthest <= THRESHOLDS.near * THRESHOLDS.floor
         equal = EQUIVALENT.get(frozenset((first, second)), "") if same else ""
         said = [each for each in EXPECTATIONS if (each.first, each.second) == (first, second)]
+        said = [each for each in said if not (each.told and alike)]
         if not equal and not said:
             continue
         one = readings.of(first, fits[first].parameters)

@@ -5,7 +5,7 @@ mean distance to reference k in regime r, j the nearest reference and D_0(r) the
 
 1. near set: all k with D_k(r) ≤ 3·max(D_j(r), .002) in every regime r;
 2. a decoy in the near set: inconclusive, unless it is a variation of a reference that is near as well (a tempered
-   posterior of pool Bayes): such a near miss counts only by being nearer;
+   posterior of pool Bayes) and nowhere 1.5× nearer than that: a near miss counts only by being nearer;
 3. D_j(r) > 2% of max(D_0(r), .002) in some regime, over all prompts or over the nine tenths with the smaller D_0, or
    D_0 ≤ .002 everywhere (it answers nothing): unexplained;
 4. a reference outside the near set is *rejected* if somewhere at least 4× farther than max(D_j(r), .002); a decoy or
@@ -14,7 +14,7 @@ mean distance to reference k in regime r, j the nearest reference and D_0(r) the
    not all rejected, is *undecided*.
 
 Figures: `icl-lab calibrate` measures them, on prompts, pools and parameters of seeds that the rule was not chosen on.
-Five changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
+Six changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
 gradient steps explode and their tails drown the mean. The nearest reference is the one of smallest D_k/D_0 averaged
 over regimes. Near misses are listed: without them a posterior tempered with β = .35 or 2.5 counted as pool Bayes (6 of
 6 supported H1, now 0 of 13). And a reference between the two thresholds leaves its own hypothesis undecided instead of
@@ -22,7 +22,9 @@ the whole verdict inconclusive: on chains, where learned and plain steps lie 3 t
 2% noise instead of .83 and .87 instead of .57 at 10%, with no more false support for learners of no hypothesis (0 of 53
 on chains, 1 of 64 on regression, before and after). And the remainder must be small without the tenth of the prompts
 with the largest answers too: five steps at rates that explode on some prompts, shown wrong labels, passed for plain
-steps (8 of 133 distorted learners) because a few prompts decided the means.
+steps (8 of 133 distorted learners) because a few prompts decided the means. And a variation that is 1.5× nearer than
+what it varies is the answer: posteriors over conjunctions with half the noise passed for exact ones (2 of 16 near
+misses, now 0, on seeds from 1000; 5 of 32 before on seeds from 2000).
 
 A hypothesis is refuted when every one of its references is rejected, whatever the status; it coincides when its near
 references all have a simpler near counterpart that suffices. The mechanism stays "not tested": behaviour cannot show
@@ -49,12 +51,14 @@ class Thresholds:
         floor: distance in nats below which differences do not count.
         remainder: largest unexplained part, relative to the zero predictor's distance.
         reject: ratio from which a reference is rejected.
+        nearer: ratio of distances from which a variation of a reference is nearer than that.
     """
 
     near: float = 3.0
     floor: float = 0.002
     remainder: float = 0.02
     reject: float = 4.0
+    nearer: float = 1.5
 
 
 THRESHOLDS = Thresholds()
@@ -183,8 +187,9 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     near_names = tuple(names[i] for i in order if near[i])
     remainders = comparison.remainder(nearest, thresholds.floor)
     remainder = float(remainders.max())
-    # A variation of a reference that is near blocks nothing: it would have to be nearer.
-    yielding = {n for n in names if owner_of(n) == "decoy" and {*REFERENCES[n][1].yields_to} & {*near_names}}
+    yielding = {
+        name for name in names if owner_of(name) == "decoy" and _yields(name, near_names, names, finite, thresholds)
+    }
     between = tuple(
         names[i]
         for i in order
@@ -237,6 +242,15 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
         remainder=remainder,
         reasons=tuple(reasons),
     )
+
+
+def _yields(
+    name: str, near: tuple[str, ...], names: tuple[str, ...], distance: np.ndarray, thresholds: Thresholds
+) -> bool:
+    """Whether a decoy blocks nothing: it is a variation of a reference that is near, and nowhere nearer than that."""
+    own = np.maximum(distance[:, names.index(name)], thresholds.floor)
+    varied = [names.index(other) for other in REFERENCES[name][1].yields_to if other in near]
+    return any(bool(np.all(distance[:, index] <= thresholds.nearer * own)) for index in varied)
 
 
 def owner_of(reference: str) -> str:

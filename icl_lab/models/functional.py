@@ -1,7 +1,8 @@
-"""The transformer as two pure functions of a parameter pytree. The only file that splits or merges NNX modules."""
+"""Networks as two pure functions of a parameter pytree, and the transformer as such a pair."""
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,17 +18,41 @@ Params = dict[str, Any]
 
 
 @functools.cache
-def _graph(config: TransformerConfig) -> tuple[nnx.GraphDef, int]:
-    """The static half of the module and the number of normal values its parameters need; traces shapes only."""
+def graph_of(module: Callable[..., nnx.Module], config: Any) -> tuple[nnx.GraphDef, int]:
+    """The static half of module(config, normals) and how many normal values its parameters need; traces shapes only."""
     found: list[tuple[nnx.GraphDef, int]] = []
 
     def build() -> None:
         normals = Normals(jax.random.key(0), 0)
-        graph = nnx.split(Transformer(config, normals))[0]
+        graph = nnx.split(module(config, normals))[0]
         found.append((graph, normals.used))
 
     jax.eval_shape(build)
     return found[0]
+
+
+def drawn(module: Callable[..., nnx.Module], config: Any, key: Array) -> Params:
+    """Fresh parameters of module(config, normals): a nested dictionary of arrays."""
+    _, size = graph_of(module, config)
+    return nnx.to_pure_dict(nnx.split(module(config, Normals(key, size)))[1])
+
+
+def applied(
+    graph: nnx.GraphDef,
+    channels: int,
+    params: Params,
+    inputs: Float[Array, "batch token channel"],
+    read: slice,
+    tap: Tap | None,
+) -> Float[Array, "batch read output"]:
+    """The answers of a module put together from its two halves.
+
+    Raises:
+        ValueError: inputs that are not [batch, token, channels].
+    """
+    if inputs.ndim != 3 or inputs.shape[-1] != channels:
+        raise ValueError(f"inputs: shape {inputs.shape} should be [batch, token, channels = {channels}]")
+    return nnx.merge(graph, nnx.State(params))(inputs, read, tap)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +71,7 @@ class Model:
 
         Under `jax.vmap` over keys it makes an ensemble with a leading member axis.
         """
-        _, size = _graph(self.config)
-        return nnx.to_pure_dict(nnx.split(Transformer(self.config, Normals(key, size)))[1])
+        return drawn(Transformer, self.config, key)
 
     def apply(
         self, params: Params, inputs: Float[Array, "batch token channel"], read: slice = EVERY, tap: Tap | None = None
@@ -64,15 +88,13 @@ class Model:
             ValueError: inputs that are not [batch, token, channels], or longer than learned or relative positions.
         """
         config = self.config
-        if inputs.ndim != 3 or inputs.shape[-1] != config.channels:
-            raise ValueError(f"inputs: shape {inputs.shape} should be [batch, token, channels = {config.channels}]")
-        if config.positions in LENGTH_BOUND and inputs.shape[1] > config.tokens:
+        if config.positions in LENGTH_BOUND and inputs.ndim == 3 and inputs.shape[1] > config.tokens:
             raise ValueError(
                 f"inputs: {inputs.shape[1]} tokens are more than tokens = {config.tokens} {config.positions} positions"
             )
-        if config.mask == "context" and inputs.shape[1] < 2:
+        if config.mask == "context" and inputs.ndim == 3 and inputs.shape[1] < 2:
             raise ValueError("inputs: 1 token has no context; mask='context' needs an example before the query")
-        return nnx.merge(_graph(config)[0], nnx.State(params))(inputs, read, tap)
+        return applied(graph_of(Transformer, config)[0], config.channels, params, inputs, read, tap)
 
     def parameter_count(self) -> int:
         """Number of trained values."""

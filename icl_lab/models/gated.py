@@ -21,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from icl_lab.models.attention import Tap, rows_of
-from icl_lab.models.functional import Params
+from icl_lab.models.functional import Params, applied
 from icl_lab.models.layers import Normals
 from icl_lab.models.transformer import EVERY, at_layer
 
@@ -129,8 +129,4 @@ class GatedModel:
         Raises:
             ValueError: inputs that are not [batch, token, channels].
         """
-        if inputs.ndim != 3 or inputs.shape[-1] != self.config.channels:
-            raise ValueError(
-                f"inputs: shape {inputs.shape} should be [batch, token, channels = {self.config.channels}]"
-            )
-        return nnx.merge(_graph(self.config)[0], nnx.State(params))(inputs, read, tap)
+        return applied(_graph(self.config)[0], self.config.channels, params, inputs, read, tap)

@@ -13,7 +13,6 @@ which is linear attention. A learned S_0 and β make it meta-learning (H3), S_0 
 """
 
 import dataclasses
-import functools
 import math
 from typing import Literal, get_args
 
@@ -23,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from icl_lab.models.attention import Tap, rows_of
-from icl_lab.models.functional import Params
+from icl_lab.models.functional import Params, applied, drawn, graph_of
 from icl_lab.models.layers import Normals
 from icl_lab.models.transformer import EVERY, at_layer
 
@@ -164,19 +163,6 @@ def unit(x: Float[Array, "*rest channel"]) -> Float[Array, "*rest channel"]:
     return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
-@functools.cache
-def _graph(config: DeltaRuleConfig) -> tuple[nnx.GraphDef, int]:
-    """The static half of the module and the number of normal values its parameters need; traces shapes only."""
-    found: list[tuple[nnx.GraphDef, int]] = []
-
-    def build() -> None:
-        normals = Normals(jax.random.key(0), 0)
-        found.append((nnx.split(DeltaRule(config, normals))[0], normals.used))
-
-    jax.eval_shape(build)
-    return found[0]
-
-
 @dataclasses.dataclass(frozen=True)
 class DeltaRuleModel:
     """The network without its parameters: a `Network`, used as a transformer's `Model` is."""
@@ -185,8 +171,7 @@ class DeltaRuleModel:
 
     def init(self, key: Array) -> Params:
         """Fresh parameters: a dictionary of arrays, e.g. params["key"]. Under `jax.vmap` over keys, an ensemble."""
-        _, size = _graph(self.config)
-        return nnx.to_pure_dict(nnx.split(DeltaRule(self.config, Normals(key, size)))[1])
+        return drawn(DeltaRule, self.config, key)
 
     def apply(
         self, params: Params, inputs: Float[Array, "batch token channel"], read: slice = EVERY, tap: Tap | None = None
@@ -196,11 +181,7 @@ class DeltaRuleModel:
         Raises:
             ValueError: inputs that are not [batch, token, channels].
         """
-        if inputs.ndim != 3 or inputs.shape[-1] != self.config.channels:
-            raise ValueError(
-                f"inputs: shape {inputs.shape} should be [batch, token, channels = {self.config.channels}]"
-            )
-        return nnx.merge(_graph(self.config)[0], nnx.State(params))(inputs, read, tap)
+        return applied(graph_of(DeltaRule, self.config)[0], self.config.channels, params, inputs, read, tap)
 
 
 def online_gd(

@@ -12,7 +12,7 @@ from icl_lab.probes.answers import Learner, last_answer
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
 
-ROLLOUTS = 4  # per prompt
+ROLLOUTS = 8  # per prompt
 LATENTS = 512  # pairs of latents that the prior's own spread is estimated from
 
 
@@ -27,7 +27,7 @@ def implied_prior(
 ) -> Float[Array, "prompt statistic"]:
     """Spread of the predictive after N outcomes of its own, relative to that of the task's latents, [prompt, 1].
 
-    Four rollouts per prompt start before the first outcome, over the same inputs; of a stream the last outcome before
+    Eight rollouts per prompt start before the first outcome, over the same inputs; of a stream the last outcome before
     the query is then set to the prompt's own, so that all are asked the same. The spread is Σ_c var p(c) over the
     rollouts (unbiased), over the mean of the same between two latents of the task's prior. 0 for a learner whose
     outcomes are independent; 1 in the limit N → ∞ for the exact posterior, before that the share of the prior's

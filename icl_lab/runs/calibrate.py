@@ -24,7 +24,7 @@ from icl_lab.calibration.mechanisms import MechanismRecord, mechanism_records
 from icl_lab.calibration.subjects import KnownSubject, known_subjects
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.learners.constructions import CONSTRUCTIONS
-from icl_lab.runs.calibration_claims import family_claims, loop_claims, mechanism_claims
+from icl_lab.runs.calibration_claims import bound_claim, family_claims, loop_claims, mechanism_claims
 from icl_lab.runs.calibration_networks import inner_loops, retrained, students
 from icl_lab.runs.calibration_records import append, dataset_of, mechanism_dataset, read_records
 from icl_lab.runs.claims import write_claims
@@ -77,13 +77,14 @@ def calibrate(config: CalibrationConfig, output: Path | str, say: Say = lambda l
         return directory
     with directory.locked(), writing(directory.path):
         (directory.path / "records").mkdir(exist_ok=True)
-        groups, claims = {}, []
+        groups, claims, records = {}, [], {}
         for family in config.families:
             say(f"{family}: computing every reference's answers")
             bank = build_bank(FAMILIES[family](config.seed), config.seed, config.prompts, config.prompts)
             found = _family(family, bank, config, directory.path, say)
-            groups[family], more = dataset_of(found, bank.regimes), family_claims(family, found)
-            claims += more
+            groups[family], records[family] = dataset_of(found, bank.regimes), found
+            claims += family_claims(family, found)
+        claims.append(bound_claim(records))
         if LOOP_FAMILY in config.families and config.distilled:
             found, regimes = _loops(config, directory.path, say)
             groups[LOOPS] = dataset_of(found, regimes)

@@ -1,6 +1,6 @@
 """What a calibration claims: how often what is known is identified, how often support is false."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ LEAST = {
 MOST_FALSE = 0.02
 WITHOUT = {"linear_regression": 0.14, "markov_chain": 0.06}  # support with the truth removed, in the first prototype
 NETWORKS = {"distilled": ("students", "students"), "retrained": ("retrained", "retrained constructions")}  # id, words
+BOUND = "exact one-sided 95% upper bound"
 UNKNOWN = ("distorted", "untrained")  # kinds that the rule was not chosen on
 
 
@@ -54,11 +55,12 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
         text = f"{words}: planted references are identified, noise {noise}"
         least = LEAST.get(family, {}).get(noise)
         claims.append(rate_claim(f"{family}.identified.{noise}", text, rate, *_at_least(least)))
-    unknown = Rate.of(r.false for r in whole if r.kind in UNKNOWN and r.clean)
+    unknown = unknown_rate(records)
     claims.append(
         rate_claim(
             f"{family}.false_support",
-            f"{words}: support for learners of no hypothesis that the judge does not know",
+            f"{words}: support for learners of no hypothesis that the judge does not know "
+            f"({BOUND} {unknown.upper:.3f})",
             unknown,
             f"at most {MOST_FALSE:g}",
             lambda rate: rate.value <= MOST_FALSE,
@@ -88,6 +90,26 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
         ),
         *(claim for kind in NETWORKS for claim in student_claims(family, records, kind)),
     ]
+
+
+def unknown_rate(records: Sequence[Record]) -> Rate:
+    """False support for learners of no hypothesis that the judge does not know, at the largest number of prompts."""
+    most = max((record.prompts for record in records), default=0)
+    return Rate.of(r.false for r in records if r.kind in UNKNOWN and r.clean and r.prompts == most)
+
+
+def bound_claim(families: Mapping[str, Sequence[Record]]) -> Claim:
+    """The same over all families together, and whether its upper bound is low enough."""
+    rates = [unknown_rate(records) for records in families.values()]
+    pooled = Rate(sum(rate.count for rate in rates), sum(rate.total for rate in rates))
+    return rate_claim(
+        "false_support",
+        f"all families: support for learners of no hypothesis that the judge does not know "
+        f"({BOUND} {pooled.upper:.3f})",
+        pooled,
+        f"upper bound at most {MOST_FALSE:g}",
+        lambda rate: rate.upper <= MOST_FALSE,
+    )
 
 
 def student_claims(family: str, records: Sequence[Record], kind: str = "distilled") -> list[Claim]:

@@ -13,13 +13,14 @@ import numpy as np
 from icl_lab.calibration.distilled import answered, known_student, student_network, teachers
 from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, known_loop, network
 from icl_lab.calibration.planted import learner_at
-from icl_lab.calibration.retrained import STARTS, known_retrained, retrain, teacher_learner
+from icl_lab.calibration.retrained import NOISE, STARTS, known_retrained, teacher_learner
 from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.models import Model, Params
 from icl_lab.runs.snapshots import Snapshots
 from icl_lab.training import Member, TrainingSettings, init_state, stack, train_chunk
 from icl_lab.training.distil import distil_from_panel
+from icl_lab.training.retrain import retrain
 
 Say = Callable[[str], None]
 Key = TypeVar("Key")
@@ -91,7 +92,8 @@ def retrained(bank: Bank, family: str, count: int, seed: int, prompts: int, fold
         teacher = teacher_learner(own, start)
 
         def train(seeds: Sequence[int], built=built, teacher=teacher) -> Params:
-            return jax.tree.map(lambda *a: np.stack(a), *(retrain(built, teacher, RETRAINED, each) for each in seeds))
+            each = (retrain(built, teacher, RETRAINED, seed, NOISE) for seed in seeds)
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
         plan = {f"{start.construction} retrained {draw}": seed + draw for draw in range(count)}
         for name, params in _trained(plan, train, RETRAINED.steps, folder, say, together=1).items():

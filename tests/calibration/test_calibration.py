@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from icl_lab.calibration import subjects as subjects_module
 from icl_lab.calibration.distortions import DISTORTIONS
 from icl_lab.calibration.measure import Rate, Record, records_of
-from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture
+from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture, steady_parameters
 from icl_lab.calibration.subjects import KINDS, known_subjects
 from icl_lab.calibration.truth import Truth, named, scored, truth_of, without
 from icl_lab.hypotheses.judge import Verdict, compare, judge
@@ -66,6 +67,20 @@ def test_noise_is_relative_to_the_answers_of_every_prompt(bank):
     assert size.max() > 20 * np.median(size)
     np.testing.assert_allclose(np.mean(np.square(error) / np.square(size)[:, None]), 0.01, rtol=0.05)
     np.testing.assert_array_equal(disturbed(answers, 1, 0.0).mean, answers.mean)
+
+
+def test_what_is_distorted_does_not_explode(bank):
+    """Of rates drawn over the whole grid some do; the distortion would be lost in them."""
+
+    def size(parameters):
+        return np.square(np.asarray(answers_at(bank, "gd_5", parameters).mean)).mean()
+
+    free = [size(between_grid_points(bank, "gd_5", seed)) for seed in range(12)]
+    steady = [size(steady_parameters(bank, "gd_5", seed)) for seed in range(12)]
+    labels = np.square(np.asarray(bank.prompts.y)).mean()
+    assert max(free) > 1e4 * labels
+    assert max(steady) < 200 * labels
+    assert len({*np.round(steady, 6)}) > 8
 
 
 def test_mixtures_are_of_means_or_of_probabilities():
@@ -140,6 +155,14 @@ def test_rates_have_score_intervals():
     assert (rate.count, rate.total, rate.value) == (9, 10, 0.9)
     assert rate.interval == pytest.approx((0.596, 0.982), abs=1e-3)
     assert np.isnan(Rate.of([]).value)
+
+
+def test_the_upper_bound_is_the_share_that_gives_as_few_in_one_of_twenty():
+    assert Rate(0, 149).upper == pytest.approx(1 - 0.05 ** (1 / 149))
+    assert Rate(0, 149).upper < 0.02 < Rate(0, 148).upper + 1e-4
+    share = Rate(2, 10).upper
+    assert sum(math.comb(10, k) * share**k * (1 - share) ** (10 - k) for k in range(3)) == pytest.approx(0.05)
+    assert (Rate(3, 3).upper, Rate(0, 0).upper) == (1.0, 1.0)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from icl_lab.calibration.inner_loops import INNER_LOOPS, algorithm_learner, lear
 from icl_lab.calibration.measure import Record
 from icl_lab.calibration.mechanisms import KNOWN
 from icl_lab.calibration.planted import answers_at
-from icl_lab.calibration.retrained import STARTS, Start, disturbance, moved, retrain
+from icl_lab.calibration.retrained import STARTS, Start
 from icl_lab.calibration.truth import truth_of
 from icl_lab.formats import Interleaved, Paired
 from icl_lab.hypotheses import REFERENCES
@@ -26,6 +26,7 @@ from icl_lab.runs.calibration_records import dataset_of
 from icl_lab.tasks import LinearRegression
 from icl_lab.training import TrainingSettings
 from icl_lab.training.distil import teacher_of
+from icl_lab.training.retrain import disturbance, moved, retrain
 
 BATCH, ONLINE = INNER_LOOPS[1], INNER_LOOPS[3]
 TASK = LinearRegression(dimension=2, examples=3, noise=0.5, weight_mean=1.0)

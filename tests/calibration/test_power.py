@@ -1,11 +1,14 @@
 """Numbers of prompts against a simulated test, equal functions never told, and expectations that are checked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from probes.subjects import TASKS
 from scipy.stats import ttest_1samp
 
 from icl_lab.calibration import readings as readings_module
+from icl_lab.calibration import telling as telling_module
 from icl_lab.calibration.equivalences import EQUIVALENT
 from icl_lab.calibration.expectations import EXPECTATIONS
 from icl_lab.calibration.needed import needed
@@ -29,7 +32,7 @@ def measured():
         patch.setattr(readings_module, "BATTERY", {name: BATTERY[name] for name in PROBES})
         readings = prepare(bank, 0, PROMPTS)
         fits = bank.fit_to_task()
-        return bank, fits, separations(bank, fits, readings, 2), tellings(bank, fits, readings)
+        return bank, fits, separations(bank, fits, readings, 2), tellings(bank, fits, readings), readings
 
 
 @pytest.mark.parametrize(("mean", "tests"), [(1.5, 1), (0.6, 1), (0.3, 20)])
@@ -56,7 +59,7 @@ def test_noise_is_not_extrapolated_to_some_hundreds_of_prompts():
 
 
 def test_equal_functions_are_proven_and_probed_by_nothing(measured):
-    _, _, found, _ = measured
+    found = measured[2]
     pair = {(each.first, each.second): each for each in found}
     assert pair["H1", "H2"].proven
     assert pair["H1", "H2"].equal == EQUIVALENT[frozenset(("ridge", "linear_kernel_ridge"))]
@@ -65,7 +68,7 @@ def test_equal_functions_are_proven_and_probed_by_nothing(measured):
 
 
 def test_different_functions_are_told_by_what_differs(measured):
-    bank, fits, found, _ = measured
+    bank, fits, found, *_ = measured
     assert champions(bank, fits, 1)["H5"] == "gd_1"
     copier = next(each for each in found if (each.first, each.second) == ("H1", "H4"))
     assert (copier.reference, copier.disguise, copier.equal) == ("ridge", "nearest_neighbour", "")
@@ -100,6 +103,16 @@ def test_tellings_hold_what_is_expected_and_equal_pairs_are_not_told(measured):
     for each in equal:
         assert not np.isfinite(list(each.prompts.values())).any()
         assert set(each.expected.values()) == {False}
+
+
+def test_no_probe_has_to_tell_what_the_judge_calls_the_same_function(measured, monkeypatch):
+    bank, fits, _, before, readings = measured
+    assert any(told for each in before for told in each.expected.values())
+    everything = dataclasses.replace(telling_module.THRESHOLDS, floor=1e9)
+    monkeypatch.setattr(telling_module, "THRESHOLDS", everything)
+    after = tellings(bank, fits, readings)
+    assert after
+    assert not any(told for each in after for told in each.expected.values())
 
 
 def test_a_probe_that_does_not_do_what_it_must_is_wrong():

@@ -79,9 +79,12 @@ def test_a_hypothesis_between_near_and_rejected_is_undecided():
     assert "H4" in found.refuted
 
 
-@pytest.mark.parametrize(("bayes", "status"), [(0.01, "supported"), (0.05, "inconclusive")])
+@pytest.mark.parametrize(
+    ("bayes", "status"),
+    [(0.01, "supported"), (0.0134, "supported"), (0.0136, "inconclusive"), (0.05, "inconclusive")],
+)
 def test_a_near_miss_counts_only_by_being_nearer(bayes, status):
-    """A tempered posterior is as near as the posterior it varies: no matter. It alone is near: that one is not."""
+    """A tempered posterior is as near as the posterior it varies: no matter. 1.5 times as near: it is that one."""
     found = verdict_of(pool_bayes=bayes, tempered_pool_bayes=0.009, gd_1=FAR)
     assert found.status == status
     assert found.supported == (("H1",) if status == "supported" else ())
