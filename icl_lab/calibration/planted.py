@@ -39,7 +39,7 @@ def between_grid_points(bank: Bank, name: str, seed: int | Sequence[int], margin
 def steady_parameters(bank: Bank, name: str, seed: int) -> dict[str, float]:
     """The same, drawn anew until the answers at the next grid point are at most LARGEST times as large as the labels.
 
-    What distorts the labels distorts answers of their size, and is nothing beside those of steps that explode.
+    For learners that are distorted or mixed: what is as large as the labels is nothing beside steps that explode.
     """
     drawn = (between_grid_points(bank, name, (seed, attempt)) for attempt in itertools.count())
     return next(parameters for parameters in drawn if not _explodes(bank, name, parameters))

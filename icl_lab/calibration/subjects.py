@@ -113,7 +113,7 @@ def _mixtures(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
         number = seed + draw
 
         def answers(first: str = str(first), second: str = str(second), number: int = number) -> Predictions:
-            both = [answers_at(bank, name, between_grid_points(bank, name, number)) for name in (first, second)]
+            both = [answers_at(bank, name, steady_parameters(bank, name, number)) for name in (first, second)]
             return mixture(both[0], both[1], 0.5)
 
         yield KnownSubject("mixture", f"{first} + {second} {draw}", "mixture", answers, seed=number)
