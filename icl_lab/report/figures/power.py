@@ -26,6 +26,7 @@ READING = (
     "not told by as many prompts as were looked at. Grey: the same function."
 )
 CELL, ROW, GAP, LEFT, TOP = 0.46, 0.25, 0.16, 4.1, 1.2  # inches; GAP between hypotheses, and after the judge's columns
+KEY = 2.25  # inches that the key of colours takes
 MAP, MOST, SAME = "YlGnBu_r", 500, "#D4D4D4"
 
 
@@ -39,7 +40,7 @@ def draw(dataset: xarray.Dataset, title: str) -> Drawing | LeftOut:
     names = [str(name) for name in dataset["hypothesis"].values]
     rows = {pair: ROW * row + GAP * names.index(names[pair[0]]) for row, pair in enumerate(pairs)}
     across, down = max(columns.values()) + CELL, max(rows.values()) + ROW
-    figure, top = canvas(takeaway, TOP + down + 0.15, LEFT + across + 1.0)
+    figure, top = canvas(takeaway, TOP + max(down, KEY) + 0.15, LEFT + across + 1.0)
     axes = panel(figure, LEFT, top + TOP, across, down)
     bare(axes, across, down)
     for pair, y in rows.items():

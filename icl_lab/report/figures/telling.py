@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from icl_lab.report.figures.power import CELL, GAP, ROW, bare, cell, key
+from icl_lab.report.figures.power import CELL, GAP, KEY, ROW, bare, cell, key
 from icl_lab.report.layout import Drawing, LeftOut, canvas, fit, panel, put
 from icl_lab.report.vocabulary import MUTED, spoken
 
@@ -35,7 +36,7 @@ def draw(dataset: xarray.Dataset, title: str) -> Drawing | LeftOut:
     probes = [str(name) for name in dataset["probe"].values]
     rows = [ROW * row + GAP * bool(same) for row, same in enumerate(equal)]
     across, down = CELL * len(probes), rows[-1] + ROW
-    figure, top = canvas(takeaway, TOP + down + 0.15, LEFT + across + 1.0)
+    figure, top = canvas(takeaway, TOP + max(down, KEY) + 0.15, LEFT + across + 1.0)
     axes = panel(figure, LEFT, top + TOP, across, down)
     bare(axes, across, down)
     for column, name in enumerate(probes):
@@ -54,7 +55,23 @@ def draw(dataset: xarray.Dataset, title: str) -> Drawing | LeftOut:
             figure, 0.12, top + TOP + y + ROW / 2, fit(f"{first}  {sign}  {second}", LEFT - 0.2, 8), size=8, va="center"
         )
     key(figure, LEFT + across + 0.2, top + TOP, "prompts\nneeded")
+    _frames_key(figure, 0.14, top + 0.12)
     return Drawing(figure, takeaway)
+
+
+def _frames_key(figure: Figure, left: float, top: float) -> None:
+    """What the frames mean."""
+    rows = (
+        (MUST, "-", "theory: must be told"),
+        (MUST_NOT, ":", "theory: must not be told"),
+        (WRONG, "-", "measured otherwise"),
+    )
+    axes = panel(figure, left, top, 0.3, 0.22 * len(rows))
+    bare(axes, 0.3, 0.22 * len(rows))
+    for row, (colour, style, text) in enumerate(rows):
+        box = Rectangle((0.02, 0.22 * row + 0.03), 0.26, 0.16, fill=False, edgecolor=colour, linestyle=style)
+        axes.add_patch(box)
+        put(figure, left + 0.38, top + 0.22 * row + 0.11, text, size=7.5, va="center", color=MUTED)
 
 
 def _frame(axes: Axes, x: float, y: float, expected: int, told: bool) -> None:
