@@ -8,7 +8,7 @@ Claim     D5: of two rules that contradict each other everywhere, k of n labels 
           learner; what the model does is measured, not assumed. D4: with nine of ten labels alike the model's excess
           probability of the majority label over the posterior's is its majority bias; whether contextual calibration by
           a null query removes it is reported.
-Source    Bayes' rule; conflict: background S4; majority bias and calibration: Zhao et al. 2021, "Calibrate before use".
+Source    Bayes' rule; conflict: algebra; majority bias and calibration: Zhao et al. 2021, "Calibrate before use".
 Time      quick: 3.5 minutes on two cores. paper: on an accelerator, not yet run.
 
 With two rules over one bit all three models lean to the later label where the two are neighbours (.07 to .15 nats) and
@@ -189,7 +189,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         members_claim(
             "conflict.recency",
             f"log-odds for the later of two contradicting labels are 0 at gaps of {gaps[0]}, {gaps[3]} and {gaps[4]}",
-            "background S4, D2",
+            "algebra",
             0.0,
             [f"({values})" for values in shown],
             inside,
@@ -198,7 +198,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         Claim(
             id="conflict.conjunctions",
             statement="nats from the exact learner under a contradiction, at gaps 0, ¼, ½ and all of the prompt",
-            source="background S4, D2",
+            source="algebra",
             expected=None,
             tolerance=None,
             measured="; ".join(f"{name}: {values}" for name, values in gap_distance.items()),

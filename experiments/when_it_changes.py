@@ -34,6 +34,7 @@ from icl_lab.runs.train import TrainedSubject
 
 SOURCE = "Raventós et al. 2023; Singh et al. 2023; Park et al. 2024"
 STORED = ("pool_bayes", "pool_map", "tempered_pool_bayes", "matched_moments")  # references that know the pool
+TEMPERED = "tempered_population_bayes"  # a decoy of the judge, here shown with what it varies
 COLOUR = {
     "stored": "#12355B",
     "H1": COLOURS["H1"],
@@ -44,9 +45,10 @@ COLOUR = {
     "rival": COLOURS["rival"],
     "decoy": COLOURS["decoy"],
 }
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 NAMES = {
-    "stored": "knows the pool's tasks (H1, H4)",
-    "H1": "H1 Bayes without the pool",
+    "stored": "knows the pool's tasks (H1, H4; also tempered)",
+    "H1": "H1 Bayes without the pool (also tempered)",
     "H2": "H2 kernel",
     "H3": "H3 learned steps",
     "H4": "H4 copying",
@@ -78,7 +80,7 @@ class Look(NamedTuple):
 
 def kind_of(reference: str) -> str:
     """What the phase map shows of a reference: whether it knows the pool, else whom it speaks for."""
-    return "stored" if reference in STORED else owner_of(reference)
+    return "stored" if reference in STORED else "H1" if reference == TEMPERED else owner_of(reference)
 
 
 @jax.jit
@@ -193,10 +195,10 @@ def draw(maps: dict[str, tuple], directory: RunDirectory) -> None:
                     low, height = row - 0.45 + 0.9 * strip / len(members), 0.9 / len(members)
                     for column, one in enumerate(looks):
                         seen.add(one.kind)
-                        share = 1 - np.clip(one.remainder, 0, 0.85)
+                        share = 1 - 0.7 * np.clip(one.remainder, 0, 1)
                         colour = share * np.array(to_rgb(COLOUR[one.kind])) + (1 - share)
                         axis.add_patch(plt.Rectangle((column, low), 1, height * 0.94, facecolor=colour, lw=0))
-                        ink = "white" if share > 0.5 else "#444444"
+                        ink = "white" if colour @ LUMINANCE < 0.55 else "#222222"
                         text = "✓" if one.status == "supported" else f"{min(one.remainder, 1):.0%}"
                         axis.text(column + 0.5, low + height / 2, text, size=6.5, color=ink, ha="center", va="center")
             axis.set_xlim(0, len(steps))

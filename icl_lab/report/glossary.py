@@ -81,8 +81,9 @@ def verdict_rule(limits: Thresholds) -> list[str]:
         f"A reference is near if its distance is at most {limits.near:g} times that of the nearest "
         f"one (or the floor of "
         f"{limits.floor:g} nats, where that is larger) on every prompt set.",
-        "A decoy among the near ones makes the verdict inconclusive; a variation of a reference, such as a tempered "
-        "posterior, does so only where that reference is not near itself.",
+        "A decoy among the near ones makes the verdict inconclusive. A variation of a reference, such as a tempered "
+        "posterior, does so only where that reference is not near itself, or where the variation is on some prompt set "
+        f"more than {limits.nearer:g} times nearer.",
         f"If the nearest leaves more than {limits.remainder:.0%} of the distance of the answer that knows nothing, "
         "the subject is unexplained.",
         f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected. With a decoy or "

@@ -51,17 +51,19 @@ def verdict_sentence(entry: Block) -> str:
 
 def headline(entries: list[Block]) -> str:
     """The scoreboard's takeaway: which subject is explained by what."""
-    told: dict[str, list[str]] = {}
+    told: dict[str, list[Block]] = {}
     for entry in entries:
         if entry.condition in entry.subject.trained and any(entry.tallies.values()):
-            told.setdefault("+".join(entry.with_status(SUPPORTED)), []).append(entry.heading)
+            told.setdefault("+".join(entry.with_status(SUPPORTED)), []).append(entry)
     if not told:
         return "No verdict was stored for any subject."
     parts = []
-    for names, headings in told.items():
-        shown = listing(headings) if len(headings) <= 3 else f"{len(headings)} of the models"
-        reading = " + ".join(f"{name} {HYPOTHESES[name]}" for name in names.split("+")) if names else UNSETTLED
-        parts.append(f"{shown} → {reading}")
+    for names, found in told.items():
+        which = "all" if len(told) == 1 else "the other" if found is list(told.values())[-1] else ""
+        shown = listing([entry.heading for entry in found]) if len(found) <= 3 else f"{which} {len(found)} subjects"
+        nothing = "no hypothesis explains them" if all(e.status == UNEXPLAINED for e in found) else UNSETTLED
+        reading = " + ".join(f"{name} {HYPOTHESES[name]}" for name in names.split("+")) if names else nothing
+        parts.append(f"{shown.strip()} → {reading}")
     return "; ".join(parts) + "."
 
 

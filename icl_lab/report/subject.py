@@ -27,13 +27,15 @@ class Thresholds:
     """The verdict rule's constants, drawn but never applied here.
 
     A reference k is near if D_k ≤ `near`·max(D_j, `floor`) on every prompt set, j being the nearest, and rejected if
-    D_k ≥ `reject`·max(D_j, `floor`) on some; more than `remainder` of the zero predictor's distance is unexplained.
+    D_k ≥ `reject`·max(D_j, `floor`) on some; more than `remainder` of the zero predictor's distance is unexplained. A
+    variation of a reference is nearer than that from a ratio of `nearer` on.
     """
 
     near: float = 3.0
     reject: float = 4.0
     floor: float = 0.002
     remainder: float = 0.02
+    nearer: float = 1.5
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ READING = (
     "Rows: learners whose function is known. Columns: what the judge said; a verdict may name several hypotheses, so a "
     "row can add up to more than 100%. Boxes: the equivalence class, hypotheses that are true of at least half of the "
     "row's learners, so darkness inside them is right and anything coloured outside is false support. Noise: none and "
-    "low (2% of the answers). Right: the number of learners; of taught transformers those near enough to count, of all."
+    "low (2% of the answers). Right: the number of learners; of taught transformers those near enough to count of all. "
+    "A distorted or nearly Bayesian learner within .006 nats of a reference counts as it, and to name that is right."
 )
 OTHERS = ("listed", "mixture", "near miss", "distorted", "untrained")
 STUDENTS = tuple(f"{key} {kind}" for kind in ("student", "retrained") for key in HYPOTHESES)
@@ -159,5 +160,5 @@ def _takeaway(families: Mapping[str, Records]) -> str:
         clean += len(unknown)
     return (
         f"Of planted learners with at most 2% noise the judge identifies {', '.join(parts)}; it supports something in "
-        f"{false} of {clean} learners of no hypothesis that it does not know."
+        f"{false} of {clean} learners unknown to it that are like no reference."
     )

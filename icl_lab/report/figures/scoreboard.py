@@ -96,9 +96,11 @@ def _draw_block(figure, entry: Block, y: float) -> None:
     if inside:
         _draw_marks(figure, "mechanism", entry.inside, y + 0.305 + INSIDE)
     members = len(entry.condition.members)
-    nearest = f"{entry.nearest} ({entry.nearest_count} of {members})" if entry.nearest else "–"
+    somewhere = entry.nearest and not entry.remainder >= 1  # else the answer that knows nothing is as near
+    nearest = f"{entry.nearest} ({entry.nearest_count} of {members})" if somewhere else "none"
     put(figure, NEAREST, y + 0.305, fit(nearest, wide - 0.6, 7.6), size=7.6, va="center")
-    put(figure, REMAINDER, y + 0.305, percent(entry.remainder), size=7.6, va="center", ha="right")
+    remainder = percent(entry.remainder) if somewhere else "all"
+    put(figure, REMAINDER, y + 0.305, remainder, size=7.6, va="center", ha="right")
     for order, row in enumerate(entry.rows):
         top = y + _header(entry) + ROW * order
         put(figure, 0.12, top + ROW / 2, row.regime, size=8, va="center")

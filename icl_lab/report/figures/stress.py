@@ -22,6 +22,7 @@ READING = (
     "the nearest reference of each hypothesis; ×: a learner that knows nothing."
 )
 LEFT, ROW, GAP, LEAST, PANELS = 3.0, 0.27, 0.3, 1e-4, 3
+BESIDE = 1.2  # ratio of neighbours at the left edge
 
 
 def draw(subject: Subject) -> Drawing | LeftOut:
@@ -42,7 +43,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     label = 0.22 if any(condition.label for condition in kept) else 0.05
     space = 0.32 if 0 < len(changed) < len(rows) else 0.0
     takeaway = _takeaway(subject, told, shown, rows, kept)
-    figure, top = canvas(takeaway, label + ROW * len(rows) + space + (1.2 if unread else 1.0))
+    figure, top = canvas(takeaway, label + ROW * len(rows) + space + (1.4 if unread else 1.2))
     width = (WIDTH - LEFT - 0.2 - GAP * (len(kept) - 1)) / len(kept)
     high = max(_largest(shown[name], members) for name in rows)
     begin = top + label + 0.12
@@ -69,7 +70,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
     if unread:
         titles = listing([str(told[name]["title"]) for name in unread])
         note = f"Cannot be read by this model, such as for want of positions: {titles}."
-        corner_note(figure, note, figure.get_size_inches()[1] - 0.5)
+        corner_note(figure, note, figure.get_size_inches()[1] - 0.7)
     return Drawing(figure, takeaway)
 
 
@@ -110,10 +111,12 @@ def _draw(axes: Axes, subject: Subject, rows: list[dict[str, np.ndarray]], condi
         floor = float(np.nanmean(row["floor"][own])) if np.isfinite(row["floor"][own]).any() else 0.0
         if floor > LEAST:
             axes.barh(y, floor - LEAST / 1.4, left=LEAST / 1.4, height=0.78, color=CONTEXT, zorder=1)
+        edge = 0  # references so far at the left edge, where they stand side by side
         for place, key in enumerate(keys):
             value = row["reference"][own[0], place]
             if np.isfinite(value):
-                at = float(np.clip(value, LEAST, right))
+                edge += value <= LEAST
+                at = LEAST * BESIDE ** (edge - 1) if value <= LEAST else min(float(value), right)
                 axes.scatter(at, y, s=80, marker="|", linewidth=2.0, color=COLOURS[key], zorder=3, clip_on=False)
         chance = row["chance"][own[0]]
         if np.isfinite(chance):
@@ -136,17 +139,28 @@ def _draw(axes: Axes, subject: Subject, rows: list[dict[str, np.ndarray]], condi
 
 def _key(figure: Figure) -> None:
     """What the marks mean, below the panels."""
-    handles = [
-        Line2D([], [], color=SUBJECT, marker="o", markersize=4, linewidth=1.0, label="network, 95% interval"),
+    networks = [
+        Line2D([], [], color=SUBJECT, marker="o", markersize=4, linewidth=1.0, label="a network, 95% over prompts"),
         Patch(color=CONTEXT, label="unavoidable (training prior, exact)"),
-        *(
-            Line2D([], [], color=COLOURS[key], marker="|", markersize=9, markeredgewidth=2, linewidth=0, label=key)
-            for key in HYPOTHESES
-        ),
         Line2D([], [], color=MUTED, marker="x", markersize=5, linewidth=0, label="knows nothing"),
-        Line2D([], [], color=SUBJECT, marker="<", markersize=4, linewidth=0, label=f"below {LEAST:.4f}"),
+        Line2D([], [], color=SUBJECT, marker="<", markersize=4, linewidth=0, label=f"left edge: {LEAST:.4f} or less"),
     ]
-    figure.legend(handles=handles, loc="lower left", ncol=len(handles), fontsize=7.5, frameon=False, columnspacing=1.0)
+    references = [
+        Line2D(
+            [], [], color=COLOURS[key], marker="|", markersize=9, markeredgewidth=2, linewidth=0, label=f"{key} {name}"
+        )
+        for key, name in HYPOTHESES.items()
+    ]
+    for row, handles in enumerate((references, networks)):
+        figure.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0, 0.2 * row / figure.get_size_inches()[1]),
+            ncol=len(handles),
+            fontsize=7.5,
+            frameon=False,
+            columnspacing=1.0,
+        )
 
 
 def _takeaway(
