@@ -197,7 +197,7 @@ def conflict_claims(
 def grows_claim(positions: str, means: dict[float, list[float]]) -> Claim:
     """The later label counts the more, the more often training had it right."""
     levels = sorted(means)
-    rows = list(zip(*(means[level] for level in levels), strict=True))
+    rows = list(zip(*(means[level] for level in levels), strict=True)) if len(levels) > 1 else []
     return members_claim(
         f"{positions}.grows",
         f"mean log-odds of the later label at P = {', '.join(f'{level:g}' for level in levels)}, {positions} positions",

@@ -76,6 +76,16 @@ def transition(excess: list[float], steps: list[int], without_context: float) ->
     return float(steps[int(below[0])]) if len(below) else np.inf
 
 
+def size_of(pool: int) -> float:
+    """Chains that training drew from; 0 stands for a population, in which none comes again."""
+    return pool or np.inf
+
+
+def named(pool: int) -> str:
+    """ "pool of 8 chains", or "fresh chains" of a population."""
+    return f"pool of {pool} chains" if pool else "fresh chains"
+
+
 def spoken(times: list[float], last: int) -> str:
     """Steps in order, ">last" for those that are censored."""
     return ", ".join(f"{time:.0f}" if np.isfinite(time) else f">{last}" for time in sorted(times))
@@ -143,7 +153,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
         claims.append(
             Claim(
                 f"transition.{layers}_{width}_{pool}",
-                f"step of the transition, {layers} layer(s), width {width}, pool of {pool} chains",
+                f"step of the transition, {layers} layer(s), width {width}, {named(pool)}",
                 SOURCE,
                 None,
                 None,
@@ -153,7 +163,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
                 "report",
             )
         )
-    most = max(pool for _, _, pool in times)
+    most = max((pool for _, _, pool in times), key=size_of)
     widths = {layers: sorted({w for n, w, pool in times if n == layers and pool == most}) for layers, _, _ in times}
     shared = sorted(set(widths.get(1, ())) & set(widths.get(2, ())))
     for layers, expected in ((1, "never"), (2, "in every seed")) if shared else ():
@@ -162,7 +172,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
         claims.append(
             members_claim(
                 f"depth.{layers}",
-                f"the transition comes {expected}: {layers} layer(s), width {shared[-1]}, pool of {most} chains",
+                f"the transition comes {expected}: {layers} layer(s), width {shared[-1]}, {named(most)}",
                 SOURCE,
                 expected,
                 [spoken([value], last[layers, shared[-1], most]) for value in values],
@@ -196,7 +206,7 @@ def draw(found: list[dict[str, Any]], known: dict[str, float], directory: RunDir
     import matplotlib.pyplot as plt
 
     shapes = sorted({(row["layers"], row["width"]) for row in found})
-    pools = sorted({row["pool"] for row in found})
+    pools = sorted({row["pool"] for row in found}, key=size_of)
     colour = {shape: COLOURS[index % len(COLOURS)] for index, shape in enumerate(shapes)}
     names = {shape: f"{shape[0]} layer{'s' if shape[0] > 1 else ''}, width {shape[1]}" for shape in shapes}
     with style():
@@ -226,14 +236,15 @@ def draw(found: list[dict[str, Any]], known: dict[str, float], directory: RunDir
             xlabel="training step",
             ylabel="late excess over the exact learner (nats)",
         )
-        axes[0].set_title(f"pool of {pools[-1]} chains")
+        axes[0].set_title(named(pools[-1]))
         axes[0].legend(
             handles=[plt.Line2D([], [], color=colour[shape], label=names[shape]) for shape in shapes], frameon=False
         )
         axes[1].set_xticks(range(len(shapes)), [names[shape] for shape in shapes], rotation=30, ha="right")
         axes[1].set(yscale="log", ylabel="step of the transition")
         plain_ticks(axes[1].yaxis)
-        axes[1].set_title(f"from left to right: pool of {', '.join(map(str, pools))};  △ not until there", fontsize=10)
+        sizes = ", ".join(named(pool) for pool in pools)
+        axes[1].set_title(f"from left to right: {sizes};  △ not until there", fontsize=10)
         save_figure(figure, directory.path / "figures", "scale_and_emergence")
         plt.close(figure)
 

@@ -26,6 +26,7 @@ from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, judge, own
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
+from icl_lab.runs.battery import key_of
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory, write_atomically
@@ -102,18 +103,28 @@ def look(comparison: Comparison) -> Look:
 
 def follow(subject: TrainedSubject, config: RunConfig) -> list[list[Look]]:
     """Every member at every snapshot after the first, [member][snapshot]."""
-    banks: dict[int | None, Bank] = {}
+    banks: dict[tuple, Bank] = {}
     rows: list[list[Look]] = [[] for _ in subject.members]
     for step in subject.steps[1:]:
         params = subject.snapshots.load(step)
         for index, planned in enumerate(subject.members):
-            if planned.pool not in banks:
+            if (key := key_of(planned.member.task)) not in banks:
                 asked = config.judge
-                banks[planned.pool] = build_bank(planned.member.task, asked.seed, asked.prompts, asked.calibration)
-            bank = banks[planned.pool]
+                banks[key] = build_bank(planned.member.task, asked.seed, asked.prompts, asked.calibration)
+            bank = banks[key]
             found = jax.tree.map(np.asarray, answers(subject.learner(index, params), bank.prompts))
             rows[index].append(look(compare(bank, found)))
     return rows
+
+
+def size_of(pool: int) -> float:
+    """Tasks that training drew from; 0 stands for a population, in which none comes again."""
+    return pool or np.inf
+
+
+def spoken(pool: int) -> str:
+    """ "4 tasks", or "fresh tasks" of a population."""
+    return f"{pool or 'fresh'} tasks"
 
 
 def settled(kinds: list[str]) -> int | None:
@@ -128,7 +139,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
     claims, maps, stored = [], {}, {}
     for name, subject in subjects.items():
         rows = follow(subject, config)
-        pools = sorted({planned.pool for planned in subject.members if planned.pool is not None})
+        pools = sorted({planned.pool for planned in subject.members}, key=size_of)
         own = {pool: [rows[i] for i, planned in enumerate(subject.members) if planned.pool == pool] for pool in pools}
         claims += claims_of(name, subject, own)
         maps[name] = (subject, own)
@@ -147,13 +158,13 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
 def claims_of(name: str, subject: TrainedSubject, own: dict[int, list[list[Look]]]) -> list[Claim]:
     """What a subject ends as at its smallest and largest pool, and when every pool settled."""
     claims, title, steps = [], subject.subject.title, subject.steps[1:]
-    for pool in (min(own), max(own)):
-        small = pool == min(own)
+    for pool in dict.fromkeys((min(own, key=size_of), max(own, key=size_of))):
+        small = np.isfinite(size_of(pool)) and pool == min(own, key=size_of)
         last = [row[-1] for row in own[pool]]
         claims.append(
             members_claim(
                 f"{name}.end_{pool}",
-                f"{title}: nearest at the end after {pool} tasks {'knows' if small else 'does not know'} the pool",
+                f"{title}: nearest at the end after {spoken(pool)} {'knows' if small else 'does not know'} the pool",
                 SOURCE,
                 "the pool's tasks" if small else "none of them",
                 [f"{each.nearest} ({each.remainder:.1%} left, {each.status})" for each in last],
@@ -165,7 +176,7 @@ def claims_of(name: str, subject: TrainedSubject, own: dict[int, list[list[Look]
         claims.append(
             members_claim(
                 f"{name}.settled_{pool}",
-                f"{title}: step from which the nearest kind stays what it is, after {pool} tasks",
+                f"{title}: step from which the nearest kind stays what it is, after {spoken(pool)}",
                 SOURCE,
                 None,
                 [
@@ -203,7 +214,7 @@ def draw(maps: dict[str, tuple], directory: RunDirectory) -> None:
                         axis.text(column + 0.5, low + height / 2, text, size=6.5, color=ink, ha="center", va="center")
             axis.set_xlim(0, len(steps))
             axis.set_ylim(-0.6, len(own) - 0.4)
-            axis.set_yticks(range(len(own)), [str(pool) for pool in own])
+            axis.set_yticks(range(len(own)), [spoken(pool).removesuffix(" tasks") for pool in own])
             axis.set_xticks(np.arange(len(steps)) + 0.5, [str(step) for step in steps], rotation=60, size=8)
             axis.set(xlabel="training step", title=subject.subject.title)
             axis.grid(False)

@@ -1,14 +1,12 @@
 """The command line. Thin: every command imports what it needs when it runs, so that --help answers at once."""
 
 import argparse
-import errno
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from icl_lab.runs.errors import InputError, RunError
+from icl_lab.runs.ends import Parser, ended
+from icl_lab.runs.errors import InputError
 
 RUN_HELP = """usage: icl-lab run CONFIG [--output DIRECTORY] [--SETTING VALUE ...]
 
@@ -20,20 +18,12 @@ icl-lab run CONFIG --help lists them with their values.
 
 A training is saved every ICL_LAB_CHECKPOINT_SECONDS (an environment variable, default 20). Compiled programs are kept
 in $XDG_CACHE_HOME/icl_lab/compiled (default ~/.cache), which may be deleted at any time."""
-DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 FILE_WIDTH = 120
 LISTED = ("tasks", "learners", "hypotheses", "probes", "stress", "sites", "experiments")
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse that leaves usage errors to `main`, which says them in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="icl-lab", description="Which explanation of in-context learning holds for a trained model?")
+def _parser() -> Parser:
+    parser = Parser(prog="icl-lab", description="Which explanation of in-context learning holds for a trained model?")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, add_help: bool = True) -> argparse.ArgumentParser:
@@ -99,27 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done; 1 a check failed; 2 bad input, said in one line; 130 interrupted.
     """
-    try:
-        return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
-    except (InputError, RunError) as error:
-        _complain(str(error))
-        return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        _complain("interrupted; the same command goes on from the newest checkpoint")
-        return 130
-    except BrokenPipeError:  # the reader, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in DISK_TROUBLE:
-            raise
-        _complain(f"{error.filename or 'disk'}: {error.strerror}; what was written before is whole")
-        return 2
-
-
-def _complain(message: str) -> None:
-    line = " ".join(message.split())
-    print(f"icl-lab: {''.join(c if c.isprintable() else '?' for c in line)}", file=sys.stderr)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return ended("icl-lab", lambda: _dispatch(given))
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -237,6 +208,7 @@ def _judge(given: argparse.Namespace) -> int:
     from icl_lab.calibration.families import FAMILIES
     from icl_lab.runs.config import JudgeConfig, load_config
     from icl_lab.runs.errors import nearest
+    from icl_lab.runs.named import first_task
 
     if given.prompts < 8:
         raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
@@ -248,7 +220,7 @@ def _judge(given: argparse.Namespace) -> int:
         if name not in config.subjects:
             raise InputError(f"--subject: {name!r} is not in {given.config}; {nearest(name, list(config.subjects))}")
         task = config.subjects[name].members(config.seed)[0].member.task
-        described = config.resolved()["subjects"][name]["task"]
+        described = first_task(config, name)
     else:
         name = given.task or "linear_regression"
         if given.subject:
@@ -258,7 +230,7 @@ def _judge(given: argparse.Namespace) -> int:
         task, described = FAMILIES[name](0), {"family": name}
     from icl_lab.runs.outside import judge_outside
 
-    settings = JudgeConfig(prompts=given.prompts, calibration=given.prompts, snapshots=0, planted=False)
+    settings = JudgeConfig.checked(prompts=given.prompts, calibration=given.prompts, snapshots=0, planted=False)
     directory = judge_outside(
         given.learner, task, described, settings, given.output, say=lambda line: print(line, file=sys.stderr)
     )
@@ -314,7 +286,7 @@ def _calibrate(given: argparse.Namespace) -> int:
 
     families = tuple(dict.fromkeys(given.task or FAMILIES))
     chosen = {name: getattr(given, name) for name in ("draws", "prompts", "seed", "distilled", "mechanisms")}
-    config = CalibrationConfig(families=families, **chosen)
+    config = CalibrationConfig.checked(families=families, **chosen)
     directory = calibrate(config, given.output, say=lambda line: print(line, file=sys.stderr))
     check_results(directory)
     with writing(directory.path):

@@ -27,7 +27,7 @@ class Record:
         prompts: prompts per regime that the judge saw.
         truth: hypotheses of its equivalence class; of a network that of all references within δ of what it is known by.
         status, named, nearest, remainder: the verdict.
-        identified, false, split, explained: see `truth.scored`.
+        identified, false, split, wronged, explained: see `truth.scored`.
         false_without: whether it supports something once all that is true of it is removed from the candidates.
         distance, limit: of a network, how far it is from the function it is known by, and δ, in nats per regime
             (`distilled.apart`); empty of learners that are known exactly.
@@ -49,6 +49,7 @@ class Record:
     identified: bool
     false: bool
     split: bool
+    wronged: bool
     explained: bool
     false_without: bool
     distance: tuple[float, ...] = ()

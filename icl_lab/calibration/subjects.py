@@ -131,7 +131,7 @@ def _near_misses(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
             def answers(family: NearMiss = family, strength: float = strength) -> Predictions:
                 return jax.tree.map(np.asarray, near_miss_answers(family, bank.task, bank.prompts, strength))
 
-            name = f"{family.name} {strength:.2f}"
+            name = f"{family.name} {strength:.2f}, {draw}"
             yield KnownSubject("near miss", name, "near miss", answers, seed=seed + draw)
 
 

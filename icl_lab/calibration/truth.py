@@ -68,25 +68,22 @@ def named(verdict: Verdict) -> tuple[str, ...]:
 
 
 def scored(verdict: Verdict, truth: Truth) -> Mapping[str, bool]:
-    """Four answers about one verdict.
+    """Five answers about one verdict.
 
     identified: it names a non-empty part of the truth and nothing else; an inconclusive verdict is a miss.
     false: it names a hypothesis that is not in the truth.
-    split: it refutes one of several hypotheses that are true together.
+    split: it rejects a reference that mimics the subject.
+    wronged: it refutes a hypothesis that is true, whatever else it says.
     explained: it supports something.
     """
     found = set(named(verdict))
     return {
         "identified": bool(found) and found <= set(truth.hypotheses),
         "false": bool(found - set(truth.hypotheses)),
-        "split": len(truth.hypotheses) > 1 and verdict.status == "supported" and _splits(verdict, truth),
+        "split": bool({*verdict.rejected} & {*truth.references}),
+        "wronged": bool({*verdict.refuted} & {*truth.hypotheses}),
         "explained": verdict.status == "supported",
     }
-
-
-def _splits(verdict: Verdict, truth: Truth) -> bool:
-    """Whether a reference that mimics the truth is rejected."""
-    return bool(set(verdict.rejected) & set(truth.references))
 
 
 def judged_without(comparison: Comparison, truth: Truth) -> Verdict:

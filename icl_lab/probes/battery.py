@@ -24,7 +24,6 @@ from icl_lab.probes.interpolation import can_interpolate, task_interpolation, va
 from icl_lab.probes.linearity import label_linearity, label_noise, vary_label_linearity, vary_label_noise
 from icl_lab.probes.martingale import martingale, vary_martingale
 from icl_lab.probes.order import (
-    can_reorder,
     inputs_say_nothing,
     joint_probability,
     order_variance,
@@ -222,7 +221,7 @@ BATTERY: dict[str, Probe] = {
         ("nats",),
         vary_order_variance,
         order_variance,
-        can_reorder,
+        lambda task: task.can_reorder,
     ),
     "joint_probability": Probe(
         "joint_probability",
@@ -231,7 +230,7 @@ BATTERY: dict[str, Probe] = {
         ("nats",),
         vary_joint_probability,
         joint_probability,
-        lambda task: has_classes(task) and can_reorder(task) and inputs_say_nothing(task),
+        lambda task: has_classes(task) and task.can_reorder and inputs_say_nothing(task),
     ),
     "martingale": Probe(
         "martingale",

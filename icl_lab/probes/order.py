@@ -11,11 +11,6 @@ from icl_lab.tasks import Task
 ORDERS = 8
 
 
-def can_reorder(task: Task) -> bool:
-    """Whether the task knows another order of the same evidence: a set of pairs, or a stream that says which."""
-    return not task.is_stream or type(task).reorder is not Task.reorder
-
-
 def inputs_say_nothing(task: Task) -> bool:
     """Whether inputs are no evidence about the latent, so that only pairs are: as probable under any other one."""
     if type(task).input_log_prob is Task.input_log_prob:
@@ -63,7 +58,7 @@ def vary_joint_probability(task: Task, key: Array, given: Prompts) -> Prompts:
 
 
 def joint_probability(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """|log P(y) − log P(y in another order)|/N in nats, [prompt, 1], P the product of the learner's own predictives.
+    """|log P(y) − log P(y in another order)|/(N + 1) in nats, [prompt, 1], P the product of the own predictives.
 
     0 if the learner's predictives come from any one prior over exchangeable outcomes (of chains: over outcomes whose
     counts of transitions are all that matters), right or wrong. The order of the examples is another, the last query

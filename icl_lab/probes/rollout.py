@@ -27,10 +27,10 @@ def implied_prior(
 ) -> Float[Array, "prompt statistic"]:
     """Spread of the predictive after N outcomes of its own, relative to that of the task's latents, [prompt, 1].
 
-    Eight rollouts per prompt start before the first outcome, over the same inputs; of a stream the last outcome before
-    the query is then set to the prompt's own, so that all are asked the same. The spread is Σ_c var p(c) over the
-    rollouts (unbiased), over the mean of the same between two latents of the task's prior. 0 for a learner whose
-    outcomes are independent; 1 in the limit N → ∞ for the exact posterior, before that the share of the prior's
+    Eight rollouts per prompt start before the first outcome, over the same inputs; of a stream the outcomes that the
+    last query depends on are then set to the prompt's own, so that all are asked the same. The spread is Σ_c var p(c)
+    over the rollouts (unbiased), over the mean of the same between two latents of the task's prior. 0 for a learner
+    whose outcomes are independent; 1 in the limit N → ∞ for the exact posterior, before that the share of the prior's
     variance that N examples resolve: n/(n + Kα) for Dirichlet(α) rows seen n times; more for a learner that repeats
     itself.
 
@@ -50,7 +50,8 @@ def implied_prior(
     start = task.with_outcomes(tiled, jnp.zeros_like(tiled.y))
     rolled, known = jax.lax.scan(turn, start, (jnp.arange(last), keys))
     if task.is_stream:
-        rolled = task.with_outcomes(rolled, rolled.y.at[:, -2].set(tiled.y[:, -2]))
+        asked_of = slice(last - task.memory, last)
+        rolled = task.with_outcomes(rolled, rolled.y.at[:, asked_of].set(tiled.y[:, asked_of]))
     found = last_answer(learner, rolled).reshape(-1, ROLLOUTS, task.outcomes.size)
     spread = jnp.square(found - found.mean(1, keepdims=True)).sum((1, 2)) / (ROLLOUTS - 1)
     return jnp.where(known.all(), spread / unit, jnp.nan)[:, None]

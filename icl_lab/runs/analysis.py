@@ -143,7 +143,8 @@ def analyse(
     if "trajectory_distance" in data:
         coordinates["step"] = sorted(members[0].trajectory)
     dataset = xarray.Dataset(data, coordinates)
-    names = {name: list(members[0].bank.grids.get(name, {})) for name in references}
+    grids = {name: grid for member in reversed(members) for name, grid in member.bank.grids.items()}
+    names = {name: list(grids[name]) for name in references}
     dataset.attrs["parameter_names"] = json.dumps(names)
     return dataset
 

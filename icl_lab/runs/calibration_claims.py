@@ -83,6 +83,11 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
             lambda rate: not rate.count,
         ),
         rate_claim(
+            f"{family}.wronged",
+            f"{words}: verdicts on planted references that refute a hypothesis which is true of them",
+            Rate.of(record.wronged for record in planted),
+        ),
+        rate_claim(
             f"{family}.without_the_truth",
             f"{words}: support once every reference that is true of the subject is removed",
             without,

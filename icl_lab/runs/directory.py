@@ -147,7 +147,7 @@ class RunDirectory:
     @property
     def done(self) -> bool:
         """Whether results are complete, so that the run can be reused."""
-        return self.status()["state"] == "done"
+        return self.status()["state"] == "done" and self.results_file.exists()
 
     @property
     def report_is_current(self) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 from icl_lab.runs.claims import Claim, Gate, claims_table, failed, write_claims
 from icl_lab.runs.config import RunConfig, load_config
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.ends import Parser, ended
 from icl_lab.runs.environment import prepare_jax
-from icl_lab.runs.errors import InputError, RunError
+from icl_lab.runs.errors import InputError
 from icl_lab.runs.train import TrainedSubject, train_subjects
 
 FILE_WIDTH = 160
@@ -31,12 +32,12 @@ def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | Non
         arguments: PRESET (default quick), --output DIRECTORY, and any setting of the configuration as an option.
 
     Returns:
-        0 if no claim with a gate failed, else 1; 2 for bad input.
+        0 if no claim with a gate failed, else 1; 2 for bad input, as `ended` says.
     """
     path = Path(script)
     presets = path.resolve().parent.parent / "configs" / path.stem
     known = sorted(file.stem for file in presets.glob("*.yaml"))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python experiments/{path.name}",
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,16 +45,15 @@ def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | Non
     )
     parser.add_argument("preset", nargs="?", default="quick", help=f"one of {', '.join(known)} (default: quick)")
     parser.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
-    given, options = parser.parse_known_args(arguments)
-    try:
+
+    def work() -> int:
+        given, options = parser.parse_known_args(arguments)
         if given.preset not in known:
             raise InputError(f"preset: {given.preset!r} is not known; choose one of {', '.join(known)}")
         prepare_jax()
-        config = load_config(presets / f"{given.preset}.yaml", options)
-        return _run(config, given.output, measure)
-    except (InputError, RunError) as error:
-        print(f"{path.stem}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        return _run(load_config(presets / f"{given.preset}.yaml", options), given.output, measure)
+
+    return ended(path.stem, work)
 
 
 def _run(config: RunConfig, output: Path, measure: Measure) -> int:
@@ -83,7 +83,10 @@ def members_claim(
     gate: Gate = "order",
     at_least: int | None = None,
 ) -> Claim:
-    """A claim on every member of an ensemble: all values are shown; `at_least` members (default: all) must meet it."""
+    """A claim on every member of an ensemble: all values are shown; `at_least` members (default: all) must meet it.
+
+    Of no members nothing is claimed.
+    """
     shown = ", ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
     return Claim(
         id=identifier,
@@ -92,6 +95,6 @@ def members_claim(
         expected=expected,
         tolerance=tolerance,
         measured=f"{sum(map(bool, holds))} of {len(holds)} members: {shown}",
-        holds=sum(map(bool, holds)) >= (len(holds) if at_least is None else at_least),
-        gate=gate,
+        holds=sum(map(bool, holds)) >= (len(holds) if at_least is None else at_least) if len(holds) else None,
+        gate=gate if len(holds) else "report",
     )

@@ -20,7 +20,7 @@ from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
 from icl_lab.runs.execute import describe_task
-from icl_lab.runs.named import NamedSettings
+from icl_lab.runs.named import NamedSettings, first_task
 from icl_lab.runs.results import write_results
 from icl_lab.runs.subject import Subject
 
@@ -52,11 +52,11 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
     Raises:
         InputError: the directory cannot be written.
     """
-    plain = config.resolved()["subjects"]
     chosen = {
-        name: {"task": plain[name]["task"], "depth": depth_of(subject)} for name, subject in config.subjects.items()
+        name: {"task": first_task(config, name), "depth": depth_of(subject)}
+        for name, subject in config.subjects.items()
     }
-    settings = PowerConfig(subjects=chosen, prompts=prompts, seed=config.judge.seed)
+    settings = PowerConfig.checked(subjects=chosen, prompts=prompts, seed=config.judge.seed)
     directory = RunDirectory.create(settings, output)
     if directory.done:
         say(f"reusing {directory.path}: this was worked out before")
@@ -64,7 +64,10 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
     with directory.locked():
         groups, claims = {}, []
         for name, subject in config.subjects.items():
-            task = subject.members(config.seed)[0].member.task
+            members = subject.members(config.seed)
+            task = members[0].member.task
+            if len({(each.pool, str(each.member.task)) for each in members}) > 1:
+                say(f"{name}: of the tasks of its ensemble the first, {members[0].label}")
             depth = chosen[name]["depth"]
             say(f"{name}: computing every reference's answers")
             bank = build_bank(task, config.judge.seed, prompts, prompts, own_references())

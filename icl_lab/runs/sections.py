@@ -4,12 +4,12 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pydantic
 
-from icl_lab.runs.errors import nearest
-from icl_lab.runs.messages import FieldError
+from icl_lab.runs.errors import InputError, nearest
+from icl_lab.runs.messages import FieldError, one_line
 
 Numbers = float | list[float] | list[list[float]]
 LARGEST_INTEGER = 2**31 - 1
@@ -19,6 +19,14 @@ class Section(pydantic.BaseModel):
     """One mapping of a configuration file: frozen, strict about types, closed to unknown keys and to infinities."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def checked(cls, **given: Any) -> Self:
+        """The section with these values. Raises InputError, in one line, for one that is out of bounds."""
+        try:
+            return cls(**given)
+        except pydantic.ValidationError as error:
+            raise InputError(one_line(error, given)) from None
 
     @pydantic.model_validator(mode="before")
     @classmethod

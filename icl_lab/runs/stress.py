@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PROMPTS = 64
 TOLD = ("stress", "stress_left_out")  # attributes that hold a line per perturbation
+TRAINED = "trained"  # kind of a member that is no null
 CHANCE = Reference("chance", "knows nothing", uniform)
 Learner = Callable[[Prompts], Predictions]
 
@@ -75,8 +76,9 @@ def with_stress(
 
     Adds for TERM in bias, mismatch, distance, moved (see `stress.base`, nats, means over prompts)
     `stress_TERM` [member, perturbation] with `_low` and `_high`, `stress_reference_TERM` [member, hypothesis,
-    perturbation] of the hypotheses' best references and `stress_chance_TERM` [member, perturbation] of a learner that
-    knows nothing; `fault_strength`, `fault_low`, `fault_high`, `fault_left` [member, fault], see `stress.strength`; and
+    perturbation] of the hypotheses' best references (of trained members; NaN of others), `stress_chance_TERM` [member,
+    perturbation] of a learner that knows nothing; `fault_strength`, `fault_low`, `fault_high`, `fault_left` [member,
+    fault], see `stress.strength`; and
     as attributes, JSON: `stress`, perturbation → title, question, unit, strength, aligned; `stress_left_out`,
     perturbation → why it makes no sense for a task; `faults`, fault → title, unit. NaN: left out, or unreadable.
 
@@ -90,27 +92,31 @@ def with_stress(
     """
     chosen = [PERTURBATIONS[name] for name in names or PERTURBATIONS]
     shared: dict[Any, Given] = {}
-    others: dict[Any, np.ndarray] = {}
-    own, beside, faults = [], [], []
+    chance: dict[Any, np.ndarray] = {}
+    own, compared, faults = [], [], []
     for index, member in enumerate(members):
         progress(f"stressing {member.label}")
         key = key_of(member.task)
         if key not in shared:
             shared[key] = given_of(member.task, chosen, stream(seed, "stress"))
-            learners = references_of(member, judged.isel(member=index))
-            others[key] = np.stack([all_terms(chosen, shared[key], learner).mean(-1) for learner in learners])
+            chance[key] = all_terms(chosen, shared[key], ReferenceLearner(member.task, {}, CHANCE)).mean(-1)
         own.append(all_terms(chosen, shared[key], member.learner))
-        beside.append(others[key])
+        learners = references_of(member, judged.isel(member=index))
+        if str(judged["kind"].values[index]) != TRAINED:
+            learners = [None] * len(learners)  # what is nearest to a network that learned nothing says nothing
+        nearest = [all_terms(chosen, shared[key], learner).mean(-1) for learner in learners]
+        compared.append(np.stack([*nearest, chance[key]]))
         faults.append(faults_of(member.learner, shared[key]))
     data: dict[str, Any] = {}
-    values, compared = np.stack(own), np.stack(beside)  # [member, perturbation, term, prompt]; […, reference, …, term]
+    values = np.stack(own)  # [member, perturbation, term, prompt]
+    others = np.stack(compared)  # [member, reference, perturbation, term]
     draws = bootstrap_interval(values, draws=bootstrap) if bootstrap else np.full((2, *values.shape[:-1]), np.nan)
     for place, name in enumerate(NAMES):
         dims = ("member", "perturbation")
         data[f"stress_{name}"] = (dims, values.mean(-1)[..., place])
         data[f"stress_{name}_low"], data[f"stress_{name}_high"] = ((dims, part[..., place]) for part in draws)
-        data[f"stress_chance_{name}"] = (dims, compared[:, -1, :, place])
-        data[f"stress_reference_{name}"] = (("member", "hypothesis", "perturbation"), compared[:, :-1, :, place])
+        data[f"stress_chance_{name}"] = (dims, others[:, -1, :, place])
+        data[f"stress_reference_{name}"] = (("member", "hypothesis", "perturbation"), others[:, :-1, :, place])
     for place, name in enumerate(("strength", "low", "high", "left")):
         data[f"fault_{name}"] = (("member", "fault"), np.stack(faults)[..., place])
     told = {
@@ -172,15 +178,11 @@ def faults_of(learner: Learner, given: Given) -> np.ndarray:
 
 
 def references_of(member: Stressable, judged: "xarray.Dataset") -> list[Learner | None]:
-    """The nearest reference of every hypothesis at the parameters fitted to the member, then one that knows nothing.
-
-    None where no reference of a hypothesis applies.
-    """
-    nearest = [
+    """The nearest reference of every hypothesis at the parameters fitted to the member; None where none applies."""
+    return [
         fitted_reference(member.task, judged, name, member.prepared.get(name)) if name else None
         for name in best_references(judged)
     ]
-    return [*nearest, ReferenceLearner(member.task, {}, CHANCE)]
 
 
 def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str], None] = lambda line: None) -> None:
@@ -209,6 +211,7 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
             bare = before.drop_vars([v for v in before.variables if is_stress(str(v))])
             found = with_stress(members, bare, config.judge.seed, config.judge.bootstrap, names, tell)
             groups[name] = beside(before, found)
+        directory.set_status("trained")  # killed between the next two lines, the run is judged again
         write_results(directory, groups, attributes)
         directory.finish()
 

@@ -43,6 +43,18 @@ class Derived(Task):
     def is_stream(self) -> bool:
         return self.base.is_stream
 
+    @property
+    def can_reorder(self) -> bool:
+        return self.base.can_reorder
+
+    @property
+    def inputs_are_free(self) -> bool:
+        return self.base.inputs_are_free
+
+    @property
+    def latent_is_by_position(self) -> bool:
+        return self.base.latent_is_by_position
+
 
 def undescribed(task: Task) -> str:
     """ "" if a derived task says all that the task says, else why not."""

@@ -151,11 +151,16 @@ def terms(perturbation: Perturbation, given: Stressed, learner: Learner, strengt
 
 
 def answered(answer: Predictions) -> np.ndarray:
-    """Positions that the learner answers at all: a format may read the last one only."""
-    return np.asarray(np.isfinite(np.asarray(answer.mean_target())).all(-1))
+    """Positions that the learner answers at all, [prompt, position]: a format may read the last one only.
+
+    One that it answers in some prompt counts in all: an answer that is not finite there is infinitely far.
+    """
+    finite = np.isfinite(np.asarray(answer.mean_target())).all(-1)
+    return np.broadcast_to(finite.any(0), finite.shape)
 
 
 def _mean(values: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Mean over scored positions; NaN for prompts without any."""
+    """Mean over scored positions, infinite where one is not finite; NaN for prompts without any."""
     count = scored.sum(-1)
-    return np.where(scored, values, 0.0).sum(-1) / np.where(count > 0, count, np.nan)
+    known = np.where(np.isfinite(values), values, np.inf)
+    return np.where(scored, known, 0.0).sum(-1) / np.where(count > 0, count, np.nan)

@@ -170,6 +170,26 @@ class Task(ABC):
         return jnp.zeros(())
 
     @property
+    def can_reorder(self) -> bool:
+        """Whether `reorder` knows another order of the same evidence: a set of pairs, or a stream that says which."""
+        return not self.is_stream or type(self).reorder is not Task.reorder
+
+    @property
+    def inputs_are_free(self) -> bool:
+        """Whether any input may stand at any place, its outcome following from it and the latent. Not in a stream."""
+        return not self.is_stream
+
+    @property
+    def memory(self) -> int:
+        """Of a stream, how many of the latest outcomes the next one depends on beside the latent."""
+        return 1
+
+    @property
+    def latent_is_by_position(self) -> bool:
+        """Whether the latent says of every position what stands there, so that it fits prompts of one length only."""
+        return False
+
+    @property
     def support(self) -> int:
         """Number of latents the population consists of, if they can be enumerated by `latent_at`; else 0."""
         return 0
@@ -262,7 +282,8 @@ class Task(ABC):
     def unseen(self: AnyTask) -> AnyTask:
         """The same task with latents that its pool does not hold. Default: drawn from the population.
 
-        Those are other ones where latents are continuous; a small population has to leave its pool out by itself.
+        Those are other ones where latents are continuous; a population that can be counted leaves its pool out by
+        itself (Boolean and modular rules).
         """
         return self.fresh()
 

@@ -1,10 +1,11 @@
 """Boolean rules that must be identified in context: conjunctions, literals, parities, and what a table adds."""
 
+import dataclasses
 import functools
 import itertools
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Array, Bool, Float, Int
 
 from icl_lab.prompts import Categorical
-from icl_lab.tasks.base import Task, static, task_dataclass
+from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
 
 
 class RuleTable(ABC):
@@ -112,6 +113,7 @@ def _subsets(bits: int, size: int | None) -> np.ndarray:
     return np.array([np.isin(np.arange(bits), subset) for subset in itertools.combinations(range(bits), size)])
 
 
+NEVER = -1e9  # log probability of what cannot be, finite so that sums of weights stay so
 RULES: dict[str, RuleTable] = {"conjunction": Conjunctions(), "literal": Literals(), "parity": Parities()}
 
 
@@ -225,6 +227,38 @@ class BooleanRules(Task):
         """The bits and a constant 1, so that linear learners have an intercept."""
         return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
 
+    def unseen(self) -> "BooleanRules":
+        """The same task with the rules that its pool leaves out; with all of them where it leaves out none."""
+        if not isinstance(self.prior, Pool):
+            return self
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return OtherRules(**own | {"prior": Population()}, left_out=self._in_pool(self.prior.size))
+
+    def _in_pool(self, size: int | Array) -> Bool[Array, " rule"]:
+        """Which rules the pool holds."""
+
+        def mark(member: Array, marked: Array) -> Array:
+            return marked.at[self.pool_latent(member)].set(True)
+
+        return jax.lax.fori_loop(0, size, mark, jnp.zeros(self.support, bool))
+
     def shift_inputs(self, x: Array) -> Array:
         """Every bit is also set where the bit before it is (the last before the first): more set bits, in runs."""
         return jnp.maximum(x, jnp.roll(x, 1, axis=-1))
+
+
+@task_dataclass
+class OtherRules(BooleanRules):
+    """Boolean rules but for some, or all where these would be all; the prior of the others keeps its proportions.
+
+    Attributes:
+        left_out: which, [rule].
+    """
+
+    left_out: Any = None
+
+    def log_prior(self, index: Array) -> Array:
+        return jnp.where(self.left_out[index] & ~self.left_out.all(), NEVER, super().log_prior(index))
+
+    def draw_latent(self, key: Array) -> Int[Array, ""]:
+        return jax.random.categorical(key, self.log_prior(jnp.arange(self.support)))

@@ -117,3 +117,15 @@ class Described(Task):
     @property
     def is_stream(self) -> bool:
         return self.base.is_stream
+
+    @property
+    def can_reorder(self) -> bool:
+        return self.base.can_reorder
+
+    @property
+    def inputs_are_free(self) -> bool:
+        return self.base.inputs_are_free
+
+    @property
+    def latent_is_by_position(self) -> bool:
+        return self.base.latent_is_by_position

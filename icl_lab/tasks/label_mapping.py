@@ -151,6 +151,10 @@ class LabelMapping(Task):
         """The item and a constant 1."""
         return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
 
+    @property
+    def latent_is_by_position(self) -> bool:
+        return True
+
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
         """A random permutation of the examples, and of the classes and labels that the latent says of them."""
         order = random_order(key, prompts)

@@ -80,7 +80,7 @@ class LinearRegression(Task):
         return self.replace(noise=self.noise * math.sqrt(1 + (4 * strength) ** 2))
 
     def rescaled(self, scale: float) -> "LinearRegression":
-        """Weights `scale` times as far from 0."""
+        """Weights `scale` times as far from their mean."""
         return self.replace(weight_scale=scale * jnp.asarray(self.weight_scale))
 
     def weighted_predictive(self, prompts: Prompts, counts: Float[Array, "batch position example"]) -> Predictions:

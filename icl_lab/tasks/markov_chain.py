@@ -118,6 +118,10 @@ class MarkovChain(Task):
         """Every row squared and normalised: chains twice as sure of their next state."""
         return jax.nn.softmax(2 * _log(latent), axis=-1)
 
+    @property
+    def memory(self) -> int:
+        return self.order
+
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
         """Swaps blocks of the chain: first and last states and the counts of all transitions of its order stay.
 

@@ -79,6 +79,19 @@ class Recall(Task):
     def outcome(self, latent: Any, x: Array) -> Categorical:
         return Categorical(jnp.log(jnp.maximum(jax.nn.one_hot(latent["value"], self.labels), 1e-30)))
 
+    @property
+    def can_reorder(self) -> bool:
+        return not self.conflict
+
+    @property
+    def inputs_are_free(self) -> bool:
+        """A key that stands elsewhere has another value."""
+        return False
+
+    @property
+    def latent_is_by_position(self) -> bool:
+        return True
+
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
         """A random permutation of the pairs, also in the latent. Raises TypeError where the later of two counts."""
         if self.conflict:

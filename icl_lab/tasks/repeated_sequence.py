@@ -72,7 +72,7 @@ class RepeatedSequence(Task):
 
         Given p the next symbol is s_{i+1−p}, uniform while i + 1 < p.
         """
-        symbols, index = prompts.x.argmax(-1), jnp.arange(self.positions)
+        symbols, index = prompts.x.argmax(-1), jnp.arange(prompts.positions)
 
         def under(period: Array) -> tuple[Array, Array]:
             back = jnp.maximum(index - period, 0)

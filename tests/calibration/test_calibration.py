@@ -211,7 +211,7 @@ def test_a_calibration_that_was_stopped_goes_on_and_ends_the_same(small, tmp_pat
 
 
 def test_records_survive_the_file(tmp_path):
-    record = Record("planted", "a 0", "H1", "a", "low", 8, ("H1", "H2"), "supported", ("H1",), "a", 0.1, *[True] * 5)
+    record = Record("planted", "a 0", "H1", "a", "low", 8, ("H1", "H2"), "supported", ("H1",), "a", 0.1, *[True] * 6)
     path = tmp_path / "records.jsonl"
     append(path, [record])
     assert read_records(path) == [record]

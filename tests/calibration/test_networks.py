@@ -128,7 +128,15 @@ def test_a_network_is_trained_once_and_in_groups_of_one_size(tmp_path, monkeypat
 
 def network_record(kind: str, group: str, name: str, excess: float, **changes: object) -> Record:
     fields = {"truth": ("H5",), "status": "supported", "named": ("H5",), "identified": True, "false": False}
-    judged = {"noise": "none", "prompts": 8, "nearest": "gd_1", "remainder": 0.0, "split": False, "explained": True}
+    judged = {
+        "noise": "none",
+        "prompts": 8,
+        "nearest": "gd_1",
+        "remainder": 0.0,
+        "split": False,
+        "wronged": False,
+        "explained": True,
+    }
     near = {"false_without": False, "distance": (0.001, 0.01 * excess), "limit": (0.006, 0.01), "same": ("H5",)}
     return Record(kind, name, group, "gd_1", **(fields | judged | near | changes))
 

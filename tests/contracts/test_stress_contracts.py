@@ -11,7 +11,19 @@ from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.stress.measure import stressed, terms
 from icl_lab.stress.perturbations import PERTURBATIONS
-from icl_lab.tasks import BooleanRules, Described, LinearRegression, MarkovChain, Pool, Task
+from icl_lab.stress.perturbations.conflict import contradicting
+from icl_lab.tasks import (
+    BooleanRules,
+    Described,
+    LabelMapping,
+    LinearRegression,
+    MarkovChain,
+    ModularRules,
+    Pool,
+    Recall,
+    RepeatedSequence,
+    Task,
+)
 
 TASKS = {
     "regression": LinearRegression(dimension=2, examples=4, noise=0.5),
@@ -21,6 +33,12 @@ TASKS = {
         base=LinearRegression(dimension=2, noise=0.5), examples=4, prior=Pool(3), names=3, error=0.1, dropout=0.2
     ),
     "rules": BooleanRules(bits=2, examples=4, noise=0.1, inputs="balanced"),
+    "rules pool": BooleanRules(bits=2, examples=4, noise=0.1, prior=Pool(3)),
+    "modular rules": ModularRules(modulus=3, examples=4, noise=0.1, prior=Pool(4)),
+    "labels": LabelMapping(classes=8, dimension=8, examples=4, labels=2),
+    "repeated sequences": RepeatedSequence(symbols=3, shortest=2, longest=3, examples=6),
+    "recall": Recall(symbols=6, labels=2, examples=4),
+    "conflicting recall": Recall(symbols=6, labels=2, examples=4, conflict=True, latest=0.7),
 }
 PROMPTS = 6
 CASES = [
@@ -148,7 +166,7 @@ def test_imbalance_and_flipped_labels_by_enumeration(given):
             np.testing.assert_allclose(np.exp(c[-1]), expected / expected.sum(), atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TASKS if kind != "described"])
+@pytest.mark.parametrize("kind", ["regression", "regression pool", "chains", "rules", "rules pool"])
 def test_switches_by_enumeration(given, kind):
     """Every pattern of switches, each segment by the task's own posterior on the examples since the last one."""
     task, found = TASKS[kind], given[kind, "switch"]
@@ -183,3 +201,50 @@ def _input_evidence(prompts, begin: int) -> np.ndarray:
             weight = weight * rule_evidence(x[i], int(y[i]), 0.5, 0.1)
             weight = weight / weight.sum()
     return found
+
+
+@pytest.mark.parametrize("kind", ["regression", "rules pool"])
+def test_of_two_contradicting_labels_the_later_is_an_outcome_of_its_input(kind):
+    """Under the latent's own rule, the two stand beside the query's input and the later one has the query's draw."""
+    task = TASKS[kind]
+    before = jax.jit(lambda: task.sample(jax.random.key(2), 400))()
+    found = contradicting(task, before, 2)
+    late, early = task.positions - 2, task.positions - 4
+    for place in (late, early):
+        np.testing.assert_array_equal(found.x[:, place], before.x[:, -1])
+    expected = np.asarray(jax.vmap(task.outcome)(found.latent, found.x).mean_target())
+    if task.outcomes.linear:
+        assert np.std(np.asarray(found.y)[:, late] - expected[:, late, 0]) == pytest.approx(0.5, rel=0.15)
+        np.testing.assert_allclose(found.y[:, late] - found.y[:, early], 1.0, rtol=1e-5)
+    else:
+        right = np.asarray(found.y) == expected.argmax(-1)
+        assert np.mean(right[:, late]) == pytest.approx(0.9, abs=0.05)
+        np.testing.assert_array_equal(right[:, early], ~right[:, late])
+
+
+@pytest.mark.parametrize("kind", ["rules pool", "modular rules"])
+def test_unseen_rules_are_those_the_pool_leaves_out(kind):
+    task = TASKS[kind]
+    pool = {np.asarray(task.pool_latent(jnp.asarray(m))).tobytes() for m in range(task.prior.size)}
+
+    def drawn(task) -> set:
+        latents = jax.jit(lambda: jax.vmap(task.draw_prior_latent)(jax.random.split(jax.random.key(0), 400)))()
+        return {latent.tobytes() for latent in np.asarray(latents)}
+
+    others = drawn(task.unseen())
+    assert not pool & others
+    assert len(others) == task.support - len(pool)
+    assert len(drawn(task.replace(prior=Pool(40 * task.support)).unseen())) == task.support  # none is left out
+
+
+def test_unseen_rules_by_enumeration():
+    """Equal weights over the conjunctions that the pool leaves out."""
+    task = TASKS["rules pool"]
+    pool = {int(task.pool_latent(jnp.asarray(m))) for m in range(task.prior.size)}
+    prompts = jax.jit(lambda: task.unseen().sample(jax.random.key(1), 5))()
+    found = jax.jit(lambda p: task.unseen().posterior_predictive(p).log_probs)(prompts)
+    others = [rule for index, rule in enumerate(conjunctions()) if index not in pool]
+    for x, y, c in zip(np.asarray(prompts.x), np.asarray(prompts.y), found, strict=True):
+        weight = np.array([np.prod([0.9 if rule(x[j]) == bool(y[j]) else 0.1 for j in range(4)]) for rule in others])
+        one = mixture(weight, np.array([0.9 if rule(x[4]) else 0.1 for rule in others]))
+        np.testing.assert_allclose(np.exp(c[-1]), [1 - one, one], atol=1e-5)

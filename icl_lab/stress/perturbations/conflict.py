@@ -17,16 +17,15 @@ def _applies(task: Task) -> str:
 
 
 def contradicting(task: Task, prompts: Prompts, gap: int) -> Prompts:
-    """The last example and the one `gap` places before it get the query's input; the earlier one another label.
-
-    The other label is the next class, or the label less two standard deviations of the noise.
+    """The last example and the one `gap` places before it get the query's input; the later its outcome, which the
+    query's own draw is, the earlier another label: the next class, or the outcome less two standard deviations.
     """
     late = prompts.positions - 2
     early = late - gap
     x = prompts.x.at[:, jnp.array([early, late])].set(prompts.x[:, -1:])
-    label = prompts.y[:, late]
+    label = prompts.y[:, -1]
     other = label - 2 * task.noise if task.outcomes.linear else task.outcomes.altered(label)  # pyrefly: ignore
-    return last_only(prompts.replace(x=x, y=prompts.y.at[:, early].set(other)))
+    return last_only(prompts.replace(x=x, y=prompts.y.at[:, late].set(label).at[:, early].set(other)))
 
 
 def _conflict(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:

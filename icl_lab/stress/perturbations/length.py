@@ -5,11 +5,11 @@ from jaxtyping import Array
 from icl_lab.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.scoring import from_position
-from icl_lab.tasks import LabelMapping, Task
+from icl_lab.tasks import Task
 
 
 def _applies(task: Task) -> str:
-    return "longer prompts of LabelMapping hold more classes" if isinstance(task, LabelMapping) else ""
+    return f"longer prompts of {type(task).__name__} hold more than its own do" if task.latent_is_by_position else ""
 
 
 def _longer(task: Task, strength: Strength) -> Task:

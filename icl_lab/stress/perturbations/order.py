@@ -3,7 +3,6 @@
 import jax
 from jaxtyping import Array
 
-from icl_lab.probes.order import can_reorder
 from icl_lab.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.scoring import last_only
@@ -11,7 +10,7 @@ from icl_lab.tasks import Task
 
 
 def _applies(task: Task) -> str:
-    return "" if can_reorder(task) else f"another order of {type(task).__name__} is another prompt"
+    return "" if task.can_reorder else f"another order of {type(task).__name__} is another prompt"
 
 
 def _reordered(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:

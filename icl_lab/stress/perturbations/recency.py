@@ -29,8 +29,8 @@ class RepeatedQuery(Derived):
 
 
 def exchangeable_pairs(task: Task) -> str:
-    """ "" if examples are pairs that can be moved, else why not."""
-    return f"the examples of {type(task).__name__} follow from one another" if task.is_stream else ""
+    """ "" if examples are pairs of which any input may stand anywhere, else why not."""
+    return "" if task.inputs_are_free else f"the inputs of {type(task).__name__} cannot be put at another place"
 
 
 def _repeat(task: Task, strength: Strength) -> Task:

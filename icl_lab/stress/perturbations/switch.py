@@ -11,7 +11,7 @@ from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.stress.exact import counted, knows_weighted, since, switching_predictive
 from icl_lab.stress.scoring import from_position
-from icl_lab.tasks import LabelMapping, Task, task_dataclass
+from icl_lab.tasks import Task, task_dataclass
 
 
 @task_dataclass
@@ -64,8 +64,8 @@ class Distracted(Switching):
 
 
 def _applies(task: Task) -> str:
-    if isinstance(task, LabelMapping):
-        return "the latent of LabelMapping says of every position which item it holds; it cannot switch"
+    if task.latent_is_by_position:
+        return f"the latent of {type(task).__name__} says of every position what stands there; it cannot switch"
     return undescribed(task) or knows_weighted(task)
 
 
