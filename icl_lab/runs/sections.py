@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 
@@ -13,6 +13,7 @@ from icl_lab.runs.messages import FieldError, one_line
 
 Numbers = float | list[float] | list[list[float]]
 LARGEST_INTEGER = 2**31 - 1
+AnySection = TypeVar("AnySection", bound="Section")
 
 
 class Section(pydantic.BaseModel):
@@ -21,7 +22,7 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
-    def checked(cls, **given: Any) -> Self:
+    def checked(cls: type[AnySection], **given: Any) -> AnySection:
         """The section with these values. Raises InputError, in one line, for one that is out of bounds."""
         try:
             return cls(**given)
