@@ -11,6 +11,7 @@ import pytest
 from icl_lab.hypotheses.judge import Comparison
 from icl_lab.probes.early_exit import gradient_iterates
 from icl_lab.runs.config import load_config
+from icl_lab.runs.experiment import members_claim
 from icl_lab.runs.subject import Subject
 from icl_lab.tasks import LinearRegression
 from icl_lab.training import init_state, stack, train_chunk
@@ -52,6 +53,22 @@ def test_scripts_say_what_they_claim(path):
     assert all(f"\n{head}" in str(module.__doc__) for head in ("Claim ", "Source", "Time "))
     assert {"quick", "paper"} <= {preset.stem for preset in (ROOT / "configs" / path.stem).glob("*.yaml")}
     assert f"`{path.name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_of_no_members_nothing_is_claimed():
+    none = members_claim("a", "all are right", "", None, [], [])
+    assert (none.holds, none.gate) == (None, "report")
+    assert members_claim("a", "all are right", "", None, [1, 2], [True, False]).holds is False
+
+
+def test_flips_that_are_ignored_are_not_followed():
+    """A curve that never moves does not fall by half of the exact fall."""
+    falls = script("conflict_and_noise").falls
+    exact = np.array([3.0, 1.0, -1.0, -3.0])
+    assert falls(0.7 * exact, exact)
+    assert falls(exact + np.array([0, 0, 0.05, 0]), exact)
+    assert not falls(0 * exact, exact)
+    assert not falls(np.array([3.0, -3.0, -2.0, -3.0]), exact)
 
 
 def test_every_folder_of_presets_has_its_script():

@@ -116,6 +116,7 @@ def test_subjects_are_drawn_anew_for_another_seed_and_the_same_for_the_same(bank
     assert len(set(first)) == len(first)
     assert names(7, 1) == first
     assert names(8, 1) != first
+    assert len({*names(3000, 4)}) == len(names(3000, 4))  # a record is found again by its name
     kinds = {subject.kind for subject in known_subjects(bank, 7, 1)}
     assert kinds == set(KINDS) - {"distilled", "retrained", "inner loop"}  # which have to be trained
     assert between_grid_points(bank, "ridge", 7) != between_grid_points(bank, "ridge", 8)

@@ -8,9 +8,12 @@ from icl_lab.calibration import readings as readings_module
 from icl_lab.calibration.telling import Telling
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.probes.battery import BATTERY
+from icl_lab.runs import named
 from icl_lab.runs import power as command
 from icl_lab.runs.claims import read_claims
+from icl_lab.runs.config import parse_config
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.named import first_task
 from icl_lab.runs.results import read_results
 
 CHOSEN = ("ridge", "linear_kernel_ridge", "nearest_neighbour", "gd_1")
@@ -54,8 +57,24 @@ def test_power_from_the_command_line(few, tmp_path):
     assert "reusing" in err
 
 
+def test_another_pool_or_another_source_is_another_run(monkeypatch):
+    def name(pool: list[int]) -> str:
+        subject = CONFIG["subjects"]["a"]
+        config = parse_config(CONFIG | {"subjects": {"a": subject | {"ensemble": {"pool": pool}}}}, "x")
+        return command.PowerConfig(subjects={"a": {"task": first_task(config, "a")}}).hash8()
+
+    assert name([4]) == name([4])
+    assert name([4]) != name([8])
+    before = name([4])
+    monkeypatch.setattr(named, "source_digest", lambda kind: "changed")
+    assert name([4]) != before
+
+
 def test_bad_input_is_refused_in_one_line(tmp_path):
     file = write(tmp_path)
+    refused(main("power", file, "--prompts", 99999999999), "prompts", "too large")
+    refused(main("calibrate", "--seed", 99999999999, "--output", tmp_path), "seed", "too large")
+    refused(main("judge", "math:sqrt", "--prompts", 99999999999), "prompts", "too large")
     refused(main("power", file, "--prompts", 4), "--prompts: 4 is too small")
     refused(main("power", tmp_path / "none.yaml"), "none.yaml")
     refused(main("power", file, "--promts", 16), "--promts")

@@ -50,6 +50,13 @@ def test_results_count_only_when_the_run_is_finished(directory):
         check_results(directory)
 
 
+def test_results_that_were_moved_away_are_made_again(directory):
+    write_results(directory, {"a": dataset(0)})
+    directory.finish()
+    directory.results_file.rename(directory.path / "elsewhere.nc")
+    assert not directory.done
+
+
 @pytest.mark.parametrize("damage", ["cut short", "one byte flipped", "emptied"])
 def test_any_damage_is_found_and_nothing_is_deleted(directory, damage):
     write_results(directory, {"a": dataset(0)})
