@@ -9,7 +9,7 @@ from icl_lab.probes.answers import Learner
 from icl_lab.probes.battery import BATTERY, ask, read
 from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
-from icl_lab.tasks import Task, task_dataclass
+from icl_lab.tasks import MarkovChain, Task, task_dataclass
 
 CLASSES, EXAMPLES, ALPHA, MANY = 3, 6, 0.8, 256
 
@@ -93,6 +93,25 @@ def test_a_learner_fed_its_own_outcomes_implies_the_prior_it_has():
     assert abs(firm.mean() - ratio) < 4 * firm.std() / np.sqrt(MANY) + 0.08 * ratio
     copier = np.asarray(read(probe, Tempered(counts(ALPHA), 20.0), URN, given))[:, 0]
     assert copier.mean() > 1.3  # snapped to one class
+
+
+@pytree_dataclass
+class Knowing:
+    """A learner that knows the latent, whatever the prompt says."""
+
+    task: Task
+    latent: jax.Array
+
+    def __call__(self, prompts: Prompts) -> Predictions:
+        return jax.vmap(lambda x: self.task.outcome(self.latent, x))(prompts.x)
+
+
+def test_who_knows_the_chain_learns_nothing_from_itself():
+    """All its rollouts are asked from the same context, two states long."""
+    task, probe = MarkovChain(states=3, order=2, examples=6), BATTERY["implied_prior"]
+    learner = Knowing(task, task.draw_latent(jax.random.key(4)))
+    found = np.asarray(read(probe, learner, task, ask(probe, task, KEY, 16)))
+    np.testing.assert_allclose(found, 0, atol=1e-10)
 
 
 def test_the_last_position_alone_is_not_enough():
