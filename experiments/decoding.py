@@ -8,22 +8,22 @@ Claim     On given prompts a decoded distribution is the learner's to the power 
           transition matrix; a repetition penalty on log probabilities sharpens them.
 Source    Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p, feedback); Keskar et al. 2019,
           "CTRL" (repetition penalty).
-Time      quick: 3 to 4 minutes on two cores. paper: on an accelerator, not yet run.
+Time      quick: 4 to 5 minutes on two cores. paper: on an accelerator, not yet run.
 
 The exact learner, which is Dirichlet counts or the posterior over a pool, generates under the same rule from the same
 beginnings with the same noise; what it does is no fault of the network's. A row of the generated transition matrix is
 the mean decoded distribution over the visits of a state: in expectation the shares that are counted, without the
 noise that makes the maximum of a counted row too large. Rows with fewer than FEW visits by any learner compared are
-left out and counted (44% at T = ½); the mean over the rows of a chain is one value, and intervals are over prompts.
+left out and counted (43% at T = ½); the mean over the rows of a chain is one value, and intervals are over prompts.
 
 Penalties follow algebra. Once every state has been seen, a repetition penalty θ multiplies all log probabilities by
 θ: it is temperature 1/θ. A frequency penalty evens out how often states come: on long chains P goes to P·diag(d),
 normalised by rows, with d such that the stationary distribution is uniform. For one who knows P that takes some .05 off
 the row maximum, and stronger penalties flatten no further, so only the weak ones are gated.
 
-At T = ½ generating adds .11 to the row maximum of a network and of the exact learner, whose rollouts the networks'
-match within .003; P^(1/T) is .075 below both: the network is faithful and its chains are not. The frequency penalty
-takes the maximum from .58 to .52 at .1, stronger ones raise it again; the repetition penalty, from .60 to .85 at 2.
+At T = ½ generating adds .12 to the row maximum of a network and of the exact learner, whose rollouts the networks'
+match within .007; P^(1/T) is .09 below both: the network is faithful and its chains are not. The frequency penalty
+takes the maximum from .57 to .52 at .1, stronger ones raise it again; the repetition penalty, from .59 to .85 at 2.
 """
 
 from collections.abc import Iterable, Sequence
