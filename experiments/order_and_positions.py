@@ -24,8 +24,8 @@ In quick two layers without positions are not invariant, .005 to .011 nats; GRUs
 learned positions (.018 to .066) depend on the order most. The mean answer over all orders is nearer to the exact one by
 just that, 1 to 11% of the distance of these small networks. On chains rotations are near the exact learner within the
 training length (.007 to .014) and lose it right after; ALiBi is farther within (.018 to .025) and grows slowly, as the
-GRU does. Learned positions have not converged there in 800 steps (.029 to .041), so that the comparison of influences is
-one of networks under training, not of what the schemes end as.
+GRU does. Learned positions have not converged there in 800 steps (.029 to .041), so that the comparison of influences
+is one of networks under training, not of what the schemes end as.
 """
 
 import functools

@@ -313,4 +313,5 @@ def one_bare_head(learner: TransformerLearner, task: Task) -> bool:
     """Whether `weights` makes sense: one head of linear attention, applied once, on the inputs themselves."""
     config = learner.model.config
     bare = not (config.embedding or config.bias or config.mlp) and config.attention == "linear"
+    bare &= config.normalisation == config.positions == "none" and config.width == task.inputs_size + 1
     return bare and config.applications == config.heads == 1 and type(task).features is Task.features

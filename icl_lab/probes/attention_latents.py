@@ -30,15 +30,14 @@ class Carriers(NamedTuple):
 def carriers(format: Format, positions: int) -> Carriers:
     """Read off the format's labels: "x3", "y3", "x3,y3", or "s3" of a stream, which is x_3 and tells y_2.
 
-    Raises:
-        ValueError: a label of another kind.
+    Tokens of other labels, such as descriptions, separators and blanks, hold neither.
     """
     inputs, outcomes = np.full(positions, -1), np.full(positions, -1)
     for token, label in enumerate(format.labels(positions)):
         for part in label.split(","):
             kind, index = part[:1], part[1:]
-            if kind not in ("x", "y", "s") or not index.isdigit():
-                raise ValueError(f"labels: {label!r} is not like 'x3', 'y3', 'x3,y3' or 's3'")
+            if not index.isdigit():
+                continue
             if kind in "xs":
                 inputs[int(index)] = token
             if kind == "y":

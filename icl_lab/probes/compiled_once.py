@@ -49,7 +49,7 @@ def read_all(learner: Learner, task: Task, asked: Mapping[str, Any], batch: int)
     """
 
     def answers(prompts: Prompts) -> Predictions:
-        public = prompts.replace(latent=None, description=None, scored=jnp.ones(prompts.y.shape, bool))
+        public = prompts.replace(latent=None, scored=jnp.ones(prompts.y.shape, bool))
         with jax.disable_jit(False):
             parts = [
                 _answer(learner, jax.tree.map(lambda leaf, s=start: leaf[s : s + batch], public))

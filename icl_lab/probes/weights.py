@@ -19,10 +19,11 @@ def products(model: Model, params: Params) -> dict[str, Float[Array, "width widt
     """{"qk": W_Q W_Kᵀ, "vo": W_V W_O} of one head of linear attention.
 
     Raises:
-        ValueError: more than one layer or head, softmax attention, biases, or an embedding.
+        ValueError: more than one layer or head, softmax attention, biases, an embedding, positions, a normalisation.
     """
     config = model.config
     wanted = {"layers": 1, "heads": 1, "attention": "linear", "bias": False, "embedding": False, "mlp": 0}
+    wanted |= {"normalisation": "none", "positions": "none"}
     for name, value in wanted.items():
         if getattr(config, name) != value:
             raise ValueError(f"{name}: {getattr(config, name)!r} cannot be compared with the construction's {value!r}")

@@ -53,10 +53,12 @@ def seen_and_predicted(
         judged: by `analyse`, with distances and fitted parameters.
         seed: of the prompts.
         bootstrap: resamples for 95% intervals (0: none).
-        names: of probes; empty: all that make sense for the task.
+        names: of probes; empty: all that make sense for the tasks of all members.
         progress: called with a line per member.
     """
     asked: dict[tuple, dict[str, Any]] = {}
+    tasks = {key_of(member.bank.task): member.bank.task for member in members}
+    shared = [n for n in names or BATTERY if all(BATTERY[n].applies(task) for task in tasks.values())]
     rows = []
     chosen = np.full((len(members), len(HYPOTHESES)), "", object)
     for index, member in enumerate(members):
@@ -64,7 +66,7 @@ def seen_and_predicted(
         task = member.bank.task
         key = key_of(task)
         if key not in asked:
-            asked[key] = asked_of(task, stream(seed, "battery"), names or tuple(BATTERY))
+            asked[key] = asked_of(task, stream(seed, "battery"), shared)
         if not asked[key]:
             return judged
         seen = _together(read_all(member.learner, task, asked[key], PROMPTS))

@@ -64,10 +64,11 @@ class Checkpoints:
         for old in self.steps()[:-KEEP]:
             shutil.rmtree(self.path(old))
 
-    def clear(self) -> None:
-        """Remove all checkpoints: they belong to a training that starts again."""
+    def clear(self, after: int = -1) -> None:
+        """Remove the checkpoints after a step, or all: they belong to a training that starts again from there."""
         for step in self.steps():
-            shutil.rmtree(self.path(step))
+            if step > after:
+                shutil.rmtree(self.path(step))
 
     def restore(self, target: Mapping[str, Any], say: Callable[[str], None]) -> Restored | None:
         """The newest checkpoint that can be read, or None.

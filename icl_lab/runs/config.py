@@ -15,7 +15,7 @@ from icl_lab.runs.errors import InputError, nearest
 from icl_lab.runs.messages import FieldError, one_line
 from icl_lab.runs.sections import Section
 from icl_lab.runs.subject import Subject
-from icl_lab.runs.task_section import source_digest
+from icl_lab.runs.task_section import sources
 from icl_lab.runs.yaml_file import read_yaml
 from icl_lab.stress.perturbations import PERTURBATIONS
 
@@ -139,8 +139,8 @@ class RunConfig(Section):
 
     def hash8(self) -> str:
         """Eight hex digits of the SHA-256 of the resolved configuration and of the user's own task files."""
-        sources = {name: source_digest(subject.task.kind) for name, subject in self.subjects.items()}
-        content = {"schema": SCHEMA, "sources": sources, "config": self.resolved()}
+        files = {name: sources(subject.task) for name, subject in self.subjects.items()}
+        content = {"schema": SCHEMA, "sources": files, "config": self.resolved()}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 

@@ -1,5 +1,6 @@
 """A whole run: train or resume every subject, judge all members, store results and claims. What `icl-lab run` calls."""
 
+import dataclasses
 import json
 import re
 import time
@@ -289,11 +290,4 @@ def provenance(config: RunConfig) -> dict[str, Any]:
 
 def judge_rule() -> str:
     """The thresholds of the verdict rule as JSON, for the report."""
-    return json.dumps(
-        {
-            "near_ratio": THRESHOLDS.near,
-            "far_ratio": THRESHOLDS.reject,
-            "floor": THRESHOLDS.floor,
-            "unexplained": THRESHOLDS.remainder,
-        }
-    )
+    return json.dumps(dataclasses.asdict(THRESHOLDS))

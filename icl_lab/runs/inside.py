@@ -141,7 +141,8 @@ def token_texts(format: Format, outcomes: Outcomes, prompts: Prompts) -> np.ndar
         held = {f"y{i}": _outcome(outcomes, value) for i, value in enumerate(y[look - 1])}
         held |= {f"x{i}": _input(value) for i, value in enumerate(x[look - 1])}
         held |= {f"s{i}": str(int(value.argmax())) for i, value in enumerate(x[look - 1])}
-        texts[look] = [", ".join(f"{part} = {held[part]}" for part in name.split(",")) for name in names]
+        said = {part: f"{part} = {value}" for part, value in held.items()}
+        texts[look] = [", ".join(said.get(part, part) for part in name.split(",")) for name in names]
     return texts
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from icl_lab.runs.config import SCHEMA, RunConfig
 from icl_lab.runs.sections import Section
-from icl_lab.runs.task_section import source_digest
+from icl_lab.runs.task_section import sources
 
 
 def first_task(config: RunConfig, subject: str) -> dict[str, Any]:
     """All that decides the task of a subject's first member, as plain JSON values: also the user's own file of it."""
     plain, task = config.resolved()["subjects"][subject], config.subjects[subject].task
-    return {**plain["task"], "ensemble": plain["ensemble"], "source": source_digest(task.kind)}
+    return {**plain["task"], "ensemble": plain["ensemble"], "source": sources(task)}
 
 
 class NamedSettings(Section):

@@ -143,7 +143,9 @@ class Subject(Section):
         at(("task",), self.task.check)
         task, settings = self.build_task(), self.build_training()
         at(("training",), lambda: check_options(settings, task, self.build_format()))
-        config, batch = self.build_model().config, settings.batch
+        for level in settings.noises:
+            at(("training", "noises"), lambda level=level: self._task_with({"noise": level}))
+        config, batch = self.build_model().config, settings.batch // max(len(settings.noises), 1)
         if self.build_format().streams and not task.is_stream:
             raise FieldError(
                 ("format",),
@@ -246,7 +248,9 @@ class Subject(Section):
         for name in changes:
             if name not in section.model_fields:
                 raise FieldError((), f"the task {self.task.kind!r} has no {name}; leave this list out")
-        return section.model_validate({**dict(self.task), **changes}).build()
+        found = section.model_validate({**dict(self.task), **changes})
+        found.check()
+        return found.build()
 
     def _task_of(self, chosen: dict[str, Any]) -> Task:
         return self._task_with({name: chosen[name] for name in ("noise", "pool") if name in chosen})

@@ -46,6 +46,8 @@ class TaskSection(Section):
     def check(self) -> None:
         """Raises whatever the task raises when the shapes of one batch are traced: fields that do not fit together."""
         task = self.build()
+        if why := task.why_not():
+            raise ValueError(why)
         jax.eval_shape(lambda: task.sample(jax.random.key(0), 2))
 
 
@@ -123,6 +125,13 @@ def _import(module_name: str) -> Any:
 
 def _is_task_of(module_name: str, value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Task) and value.__module__ == module_name
+
+
+def sources(section: TaskSection) -> str | None:
+    """Digests of the user's own files that a task block needs, those of tasks inside it among them; else None."""
+    inner = [sources(value) for _, value in section if isinstance(value, TaskSection)]
+    found = [digest for digest in (source_digest(section.kind), *inner) if digest]
+    return " ".join(found) or None
 
 
 def source_digest(name: str) -> str | None:

@@ -90,7 +90,8 @@ class TeacherSection(Section):
             if name not in self.given() and name != LAPSE:
                 raise FieldError(("parameters", name), f"is missing; {self.reference!r} needs a value for it")
         if batch < len(self.regimes):
-            raise FieldError(("regimes",), f"{len(self.regimes)} regimes need a training.batch of as many, not {batch}")
+            text = f"{len(self.regimes)} regimes need a training.batch of as many at every noise, not {batch}"
+            raise FieldError(("regimes",), text)
 
     def build(self, task: Task) -> ReferenceLearner | None:
         """The teacher, which knows that task; None without a reference."""

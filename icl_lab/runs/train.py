@@ -184,14 +184,18 @@ def _resume(
         shardings(shapes),
     )
     names = named_leaves(target)
-    restored = checkpoints.restore(names, say)
-    if restored is not None:
+    while (restored := checkpoints.restore(names, say)) is not None:
+        state = jax.tree.unflatten(jax.tree.structure(target), [restored.state[name] for name in names])
         lost = [step for step in steps if step <= restored.step and not kept.readable(step)]
-        if not lost:
-            leaves = [restored.state[name] for name in names]
-            return jax.tree.unflatten(jax.tree.structure(target), leaves), [restored.history]
-        say(f"the snapshot of step {lost[0]} is missing or damaged; training again from the beginning")
-        checkpoints.clear()
+        if lost == [restored.step]:  # the checkpoint holds what the snapshot held
+            kept.save(restored.step, state.params)
+        elif lost:
+            checkpoints.clear(after=lost[0])
+            before = checkpoints.steps()
+            then = f"going on from step {before[-1]}" if before else "training again from the beginning"
+            say(f"the snapshot of step {lost[0]} is missing or damaged; {then}")
+            continue
+        return state, [restored.history]
     state = begin()
     kept.save(0, state.params)
     return state, []

@@ -55,6 +55,10 @@ class Derived(Task):
     def latent_is_by_position(self) -> bool:
         return self.base.latent_is_by_position
 
+    @property
+    def memory(self) -> int:
+        return self.base.memory
+
 
 def undescribed(task: Task) -> str:
     """ "" if a derived task says all that the task says, else why not."""

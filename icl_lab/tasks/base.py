@@ -2,10 +2,11 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge
 from jaxtyping import Array, Float, Int
 
 from icl_lab.outcomes import Outcomes, outcomes_of
@@ -73,7 +74,7 @@ class Task(ABC):
 
     __no_type_check__ = True  # fields may be traced; functions check shapes
 
-    examples: int = static(default=12)
+    examples: Annotated[int, Ge(1)] = static(default=12)
     prior: Prior = Population()
 
     # -- the three functions of a task -------------------------------------------------------------------------------
@@ -111,6 +112,10 @@ class Task(ABC):
         Of a stream `draw_inputs` gives x_0 (and is overwritten from there on).
         """
         raise TypeError(f"{type(self).__name__} is no stream: its inputs do not follow from its outcomes")
+
+    def why_not(self) -> str:
+        """ "" if the fields make a distribution, else what is wrong, as "field: what is wrong". Default: nothing."""
+        return ""
 
     def shift_inputs(self, x: Array) -> Array:
         """The lab's standard change at test time, of inputs. Default: half as large again; nothing for a stream."""

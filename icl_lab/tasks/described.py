@@ -1,5 +1,6 @@
 """Prompts that begin with a statement of their task: instructions beside demonstrations."""
 
+import dataclasses
 from typing import Annotated, Any
 
 import jax
@@ -8,7 +9,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Array, Float
 
 from icl_lab.prompts import Predictions, Prompts
-from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
+from icl_lab.tasks.base import Pool, Task, static, task_dataclass
 
 NAMELESS = -1  # the number of a latent that the pool does not hold
 
@@ -82,7 +83,9 @@ class Described(Task):
         return {"member": jnp.asarray(NAMELESS), "latent": self.plain.shift_latent(latent["latent"])}
 
     def unseen(self) -> "Described":
-        return self.replace(base=self.plain.unseen(), prior=Population())
+        base = self.plain.unseen()
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Nameless(**own | {"base": base, "prior": base.prior})
 
     # -- the base's answers ------------------------------------------------------------------------------------------
 
@@ -108,7 +111,8 @@ class Described(Task):
         return self.plain.shift_inputs(x)
 
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
-        return self.plain.reorder(key, prompts)
+        found = self.plain.reorder(key, prompts.replace(latent=prompts.latent["latent"]))
+        return found.replace(latent={"member": prompts.latent["member"], "latent": found.latent})
 
     def population_predictive(self, prompts: Prompts) -> Predictions | None:
         """That of the base: no description names a latent that no pool holds."""
@@ -129,3 +133,18 @@ class Described(Task):
     @property
     def latent_is_by_position(self) -> bool:
         return self.base.latent_is_by_position
+
+    @property
+    def memory(self) -> int:
+        return self.base.memory
+
+
+@task_dataclass
+class Nameless(Described):
+    """Latents that have no name: a prior, be it a pool of its own, outside the pool that the names are of."""
+
+    def pool_latent(self, index: Array) -> dict[str, Any]:
+        return {"member": jnp.asarray(NAMELESS), "latent": self.plain.pool_latent(index)}
+
+    def describe(self, key: Array, latent: Any) -> Float[Array, " name"]:
+        return jnp.zeros(self.names)

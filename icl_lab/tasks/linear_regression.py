@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from annotated_types import Ge, Gt
 from jaxtyping import Array, Float
 
@@ -57,6 +58,14 @@ class LinearRegression(Task):
     def outcome(self, latent: Array, x: Array) -> Gaussian:
         mean = x @ latent
         return Gaussian(mean, jnp.square(self.noise) * jnp.ones_like(mean))
+
+    def why_not(self) -> str:
+        covariance = np.asarray(self.covariance, float)
+        values = np.linalg.eigvalsh(covariance) if covariance.ndim == 2 else covariance
+        symmetric = covariance.ndim < 2 or np.array_equal(covariance, covariance.T)
+        if symmetric and np.all(np.isfinite(covariance)) and np.all(values > 0):
+            return ""
+        return f"covariance: {covariance.tolist()} is none; give variances above 0, or a positive definite matrix"
 
     def input_covariance(self) -> Float[Array, "feature feature"]:
         """Λ = E[x xᵀ] of the training inputs."""

@@ -67,8 +67,13 @@ class ModularRules(Task):
         """The same task with the rules that its pool leaves out as a pool of their own; all of them if it has none."""
         if not isinstance(self.prior, Pool) or (isinstance(self.prior.size, int) and self.prior.size >= self.support):
             return self.fresh()
-        rest = Pool(self.support - self.prior.size, self.prior.seed)
-        return self.replace(prior=rest, skip=self.skip + self.prior.size)
+        if isinstance(self.prior.size, int):
+            rest, skip = self.support - self.prior.size, self.skip + self.prior.size
+        else:  # traced: a pool of all rules that begins where this one does is all of them, too
+            full = self.prior.size >= self.support
+            rest = jnp.where(full, self.support, self.support - self.prior.size)
+            skip = self.skip + jnp.where(full, 0, self.prior.size)
+        return self.replace(prior=Pool(rest, self.prior.seed), skip=skip)
 
     def noisier(self, strength: float) -> "ModularRules":
         """A share `strength` of the labels is drawn anew."""

@@ -70,7 +70,8 @@ class RepeatedSequence(Task):
     def population_predictive(self, prompts: Prompts) -> Categorical:
         """A sum over periods: s_0..s_i have probability V^−min(i+1, p) if they repeat after p symbols, else 0.
 
-        Given p the next symbol is s_{i+1−p}, uniform while i + 1 < p.
+        Given p the next symbol is s_{i+1−p}, uniform while i + 1 < p; and where no period fits, as in no prompt of the
+        task's own.
         """
         symbols, index = prompts.x.argmax(-1), jnp.arange(prompts.positions)
 
@@ -83,5 +84,7 @@ class RepeatedSequence(Task):
             return log_weight, jnp.where((index + 1 >= period)[:, None], copied, 1 / self.symbols)
 
         log_weight, following = jax.vmap(under)(jnp.arange(self.shortest, self.longest + 1))
-        share = jax.nn.softmax(log_weight, axis=0)[..., None]
+        known = jnp.isfinite(log_weight).any(0)
+        share = jax.nn.softmax(jnp.where(known, log_weight, 0.0), axis=0)[..., None]
+        following = jnp.where(known[..., None], following, 1 / self.symbols)
         return Categorical(jnp.log(jnp.maximum((share * following).sum(0), 1e-30)))

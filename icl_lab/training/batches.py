@@ -29,10 +29,7 @@ def draw_batch(
         other: of all that the settings add; without additions nothing is drawn with it.
     """
     length_key, outcome_key = jax.random.split(other)
-    prompts = _at_noises(task, settings, key, regimes)
-    if settings.first_dimensions:
-        active = grown(settings, settings.first_dimensions, task.inputs_size, step)
-        prompts = with_dimensions(task, prompts, active, outcome_key)
+    prompts = _at_noises(task, settings, key, outcome_key, step, regimes)
     last = task.examples
     if settings.first_examples:
         last = grown(settings, settings.first_examples, task.examples, step)
@@ -43,17 +40,28 @@ def draw_batch(
     return prompts
 
 
-def _at_noises(task: Task, settings: TrainingSettings, key: Array, regimes: Sequence[Regime]) -> Prompts:
-    """An equal part of the batch at every noise level; they are one program."""
+def _at_noises(
+    task: Task, settings: TrainingSettings, key: Array, other: Array, step: Int[Array, ""], regimes: Sequence[Regime]
+) -> Prompts:
+    """An equal part of the batch at every noise level; they are one program. `other`: of outcomes drawn anew."""
+
+    def drawn(task: Task, key: Array, other: Array, count: int) -> Prompts:
+        prompts = sample_regimes(task, key, count, regimes)
+        if not settings.first_dimensions:
+            return prompts
+        active = grown(settings, settings.first_dimensions, task.inputs_size, step)
+        return with_dimensions(task, prompts, active, other)
+
     if not settings.noises:
-        return sample_regimes(task, key, settings.batch, regimes)
+        return drawn(task, key, other, settings.batch)
     parts = len(settings.noises)
 
-    def one(noise: Array, key: Array) -> Prompts:
-        return sample_regimes(task.replace(noise=noise), key, settings.batch // parts, regimes)
+    def one(noise: Array, key: Array, other: Array) -> Prompts:
+        return drawn(task.replace(noise=noise), key, other, settings.batch // parts)
 
-    drawn = jax.vmap(one)(jnp.asarray(settings.noises, jnp.float32), jax.random.split(key, parts))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), drawn)
+    keys = (jax.random.split(each, parts) for each in (key, other))
+    found = jax.vmap(one)(jnp.asarray(settings.noises, jnp.float32), *keys)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
 
 
 def grown(settings: TrainingSettings, first: int, most: int, step: Int[Array, ""]) -> Int[Array, ""]:
@@ -75,14 +83,21 @@ def up_to(prompts: Prompts, last: Int[Array, "*batch"]) -> Prompts:
 
 def check_options(settings: TrainingSettings, task: Task, format: Format) -> None:
     """Raises ValueError, as "field: what is wrong", for settings that a task or a format does not allow."""
-    changed_formats(format, settings.formats)
+    formats = changed_formats(format, settings.formats)
+    for name, other in zip(settings.formats, formats, strict=True):
+        try:
+            jax.eval_shape(lambda other=other: other.encode(task.sample(jax.random.key(0), 2), task.outcomes))
+        except ValueError as error:
+            reason = str(error).partition(": ")[2] or str(error)
+            raise ValueError(f"formats: {name!r} cannot be: {reason}") from None
     if settings.noises and not hasattr(task, "noise"):
         raise ValueError(f"noises: {type(task).__name__} has no noise; leave this list out")
     for name in ("shortest", "first_examples"):
         if getattr(settings, name) > task.examples:
             raise ValueError(f"{name}: {getattr(settings, name)} examples are more than the task's {task.examples}")
-        if getattr(settings, name) and len(range(task.positions)[format.answers(task.positions)]) < task.positions:
-            raise ValueError(f"{name}: shorter prompts need a format that answers every position")
+        answered = [len(range(task.positions)[other.answers(task.positions)]) for other in formats or (format,)]
+        if getattr(settings, name) and min(answered) < task.positions:
+            raise ValueError(f"{name}: shorter prompts need formats that answer every position")
     if settings.first_dimensions > task.inputs_size:
         raise ValueError(f"first_dimensions: {settings.first_dimensions} are more than the {task.inputs_size} inputs")
     if settings.first_dimensions and (task.is_stream or not task.outcomes.linear):

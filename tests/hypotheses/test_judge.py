@@ -1,9 +1,15 @@
 """Every branch of the verdict rule, on distances made up for it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, judge
+from icl_lab.report import subject as report
+from icl_lab.report.data import _thresholds
+from icl_lab.runs import execute
+from icl_lab.runs.execute import judge_rule
 from icl_lab.statistics import bootstrap_interval
 
 REGIMES = ("in_distribution", "fresh_tasks", "shifted")
@@ -122,6 +128,13 @@ def test_references_that_explode_are_far_not_nearest():
     found = verdict_of(ridge=0.01, gd_5=np.nan, gd_2=np.inf)
     assert found.nearest == "ridge"
     assert {"gd_5", "gd_2"} <= set(found.rejected)
+
+
+def test_the_report_reads_the_thresholds_that_a_run_stores(monkeypatch):
+    assert _thresholds({"judge": judge_rule()}) == report.Thresholds(**dataclasses.asdict(THRESHOLDS))
+    changed = dataclasses.replace(THRESHOLDS, near=2.5, reject=5.0, floor=0.01, remainder=0.1, nearer=1.25)
+    monkeypatch.setattr(execute, "THRESHOLDS", changed)
+    assert _thresholds({"judge": judge_rule()}) == report.Thresholds(**dataclasses.asdict(changed))
 
 
 def test_thresholds_are_those_of_the_design():

@@ -66,7 +66,7 @@ def test_another_pool_or_another_source_is_another_run(monkeypatch):
     assert name([4]) == name([4])
     assert name([4]) != name([8])
     before = name([4])
-    monkeypatch.setattr(named, "source_digest", lambda kind: "changed")
+    monkeypatch.setattr(named, "sources", lambda task: "changed")
     assert name([4]) != before
 
 

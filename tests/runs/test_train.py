@@ -125,6 +125,16 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(tmp_path, capsys):
     same_history(again.history, expected.history)
 
 
+def test_a_lost_snapshot_costs_no_more_than_what_is_lost(tmp_path, capsys):
+    """The checkpoint of its own step still holds it; else an earlier checkpoint is where training goes on."""
+    trained = train_subject("a", small_subject(), tmp_path, snapshots=2, checkpoint_seconds=0)
+    expected = trained.snapshots.load(30)
+    trained.snapshots.path(30).unlink()
+    again = train_subject("a", small_subject(), tmp_path, snapshots=2)
+    assert "snapshot" not in capsys.readouterr().err
+    jax.tree.map(np.testing.assert_array_equal, again.snapshots.load(30), expected)
+
+
 def test_a_lost_snapshot_is_made_again(tmp_path, capsys):
     trained = train_subject("a", small_subject(), tmp_path, snapshots=3)
     trained.snapshots.path(10).write_bytes(b"not a snapshot")

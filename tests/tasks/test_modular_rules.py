@@ -180,6 +180,9 @@ def test_impossible_splits_say_so():
 
 def test_where_no_rule_is_left_out_unseen_ones_are_all():
     assert ModularRules(modulus=3, prior=Pool(9)).unseen() == ModularRules(modulus=3)
+    full = ModularRules(modulus=3, prior=Pool(jnp.asarray(9)))
+    drawn = jax.jit(lambda task: task.unseen().sample(jax.random.key(0), 200).latent)(full)
+    assert len({tuple(rule) for rule in np.asarray(drawn).tolist()}) == 9
     assert ModularRules().unseen() == ModularRules()
 
 

@@ -40,6 +40,14 @@ def test_every_noise_level_has_an_equal_part():
     assert error[32:].std() == pytest.approx(3.0, rel=0.15)
 
 
+def test_noise_levels_stay_their_own_in_a_curriculum():
+    for step in (0, 40):
+        prompts = batch(step, noises=(0.0, 3.0), curriculum=20, first_dimensions=1)
+        error = np.asarray(prompts.y - jnp.einsum("bpd,bd->bp", prompts.x, prompts.latent))
+        np.testing.assert_allclose(error[:32], 0, atol=1e-5)
+        assert error[32:].std() == pytest.approx(3.0, rel=0.15)
+
+
 def test_prompts_of_mixed_lengths_end_anywhere_from_the_shortest():
     scored = np.asarray(batch(shortest=3).scored)
     last = scored.sum(1) - 1
@@ -127,8 +135,15 @@ def test_impossible_additions_name_the_field(change, message):
     [
         ({"noises": (0.1,)}, MarkovChain(), Stream(), "noises: MarkovChain has no noise; leave this list out"),
         ({"shortest": 6}, TASK, Interleaved(), "shortest: 6 examples are more than the task's 5"),
-        ({"shortest": 2}, TASK, Paired(), "shortest: shorter prompts need a format that answers every position"),
+        ({"shortest": 2}, TASK, Paired(), "shortest: shorter prompts need formats that answer every position"),
         ({"formats": ("swapped",)}, TASK, Paired(), "formats: 'swapped' cannot be: x and y are no two tokens"),
+        ({"formats": ("codes",)}, TASK, Interleaved(), "formats: 'codes' cannot be: real outcomes have no codes"),
+        (
+            {"formats": ("plain", "swapped"), "shortest": 2},
+            TASK,
+            Interleaved(),
+            "shortest: shorter prompts need formats that answer every position",
+        ),
         ({"curriculum": 9, "first_dimensions": 4}, TASK, Interleaved(), "first_dimensions: 4 are more than the 3 in"),
         ({"curriculum": 9, "first_dimensions": 1}, RULES, Interleaved(), "first_dimensions: inputs of BooleanRules c"),
     ],
@@ -157,6 +172,16 @@ def test_additions_are_reached_from_a_file_and_are_in_it_only_where_used():
     assert parse_config(config.resolved(), "x").hash8() == config.hash8()
     with pytest.raises(InputError, match=r"training.formats: .*'full' sees; use 'causal'"):
         parse_config(subject({"formats": ["plain", "blanks"]}, format="paired", model={"mask": "full"}), "x")
+
+
+def test_every_noise_level_is_one_of_the_task_and_has_prompts_of_every_regime():
+    rules = {"kind": "boolean_rules", "bits": 2, "examples": 3, "noise": 0.1}
+    with pytest.raises(InputError, match=r"training\.noises.*0\.9 is too large"):
+        parse_config(subject({"noises": [0.1, 0.9]}, task=rules), "x")
+    teacher = {"reference": "population_bayes"}
+    levels = {"noises": [0.1, 0.2, 0.3, 0.4]}
+    with pytest.raises(InputError, match=r"3 regimes need a training\.batch of as many at every noise, not 2"):
+        parse_config(subject(levels, teacher=teacher), "x")
 
 
 def test_a_marked_format_reserves_a_channel():
