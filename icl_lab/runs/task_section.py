@@ -19,6 +19,8 @@ from icl_lab.runs.messages import FieldError
 from icl_lab.runs.sections import Section, section_of
 from icl_lab.tasks import TASKS, Pool, Population, Task
 
+_FOUND_RIGHT: set[tuple[type, str]] = set()
+
 
 class TaskSection(Section):
     """What every task block has; the section of a kind adds the fields of its dataclass.
@@ -44,11 +46,18 @@ class TaskSection(Section):
         return kind(**values, prior=Population() if self.pool is None else Pool(self.pool, self.pool_seed))
 
     def check(self) -> None:
-        """Raises whatever the task raises when the shapes of one batch are traced: fields that do not fit together."""
+        """Raises whatever the task raises when the shapes of one batch are traced: fields that do not fit together.
+
+        Members of an ensemble ask again and again: what was found right once is not traced another time.
+        """
+        key = (type(self), self.model_dump_json())
+        if key in _FOUND_RIGHT:
+            return
         task = self.build()
         if why := task.why_not():
             raise ValueError(why)
         jax.eval_shape(lambda: task.sample(jax.random.key(0), 2))
+        _FOUND_RIGHT.add(key)
 
 
 def _value(value: Any, static: bool) -> Any:
