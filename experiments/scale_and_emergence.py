@@ -17,10 +17,10 @@ gets there is censored at the last step, not averaged. What a pool does to the t
 few training chains the transition on fresh ones may not come at all. All curves are stored in emergence.json.
 
 In quick, chains of 4 states, one layer ends at .66 to .68 of the uniform answer's excess, where counting states does
-(.70); two layers of the same width end at .07 to .08, of width 16 at .12, and width 8 has not passed after 700 steps (.52
-to .70). With 8 training chains nothing passes on fresh ones. On chains of 3 states, which the preset had before, counting
-states leaves .56 and one layer ended at .50 to .52: the threshold of one half, which was chosen first and stayed, lay
-just where one layer ends, and one seed of three touched it.
+(.70); two layers of the same width end at .07 to .08, of width 16 at .12, and width 8 has not passed after 700 steps
+(.52 to .70). With 8 training chains nothing passes on fresh ones. On chains of 3 states, which the preset had before,
+counting states leaves .56 and one layer ended at .50 to .52: the threshold of one half, which was chosen first and
+stayed, lay just where one layer ends, and one seed of three touched it.
 """
 
 import functools
@@ -245,8 +245,8 @@ def draw(found: list[dict[str, Any]], known: dict[str, float], directory: RunDir
         axes[1].set_xticks(range(len(shapes)), [names[shape] for shape in shapes], rotation=30, ha="right")
         axes[1].set(yscale="log", ylabel="step of the transition")
         plain_ticks(axes[1].yaxis)
-        sizes = ", ".join(named(pool) for pool in pools)
-        axes[1].set_title(f"from left to right: {sizes};  △ not until there", fontsize=10)
+        sizes = ", ".join(str(pool or "fresh") for pool in pools)
+        axes[1].set_title(f"training chains, from left to right: {sizes};  △ not yet", fontsize=10)
         save_figure(figure, directory.path / "figures", "scale_and_emergence")
         plt.close(figure)
 
