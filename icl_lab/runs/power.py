@@ -15,6 +15,7 @@ from icl_lab.calibration.telling import Telling, tellings
 from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import build_bank
+from icl_lab.runs.battery import key_of
 from icl_lab.runs.claims import Claim, Gate, write_claims
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
@@ -66,7 +67,7 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
         for name, subject in config.subjects.items():
             members = subject.members(config.seed)
             task = members[0].member.task
-            if len({(each.pool, str(each.member.task)) for each in members}) > 1:
+            if len({key_of(each.member.task) for each in members}) > 1:
                 say(f"{name}: of the tasks of its ensemble the first, {members[0].label}")
             depth = chosen[name]["depth"]
             say(f"{name}: computing every reference's answers")

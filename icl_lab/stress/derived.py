@@ -6,10 +6,11 @@ from jaxtyping import Array, Float
 
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Described, Task, task_dataclass
+from icl_lab.tasks.wrapped import Wrapped
 
 
 @task_dataclass
-class Derived(Task):
+class Derived(Wrapped, Task):
     """The task `base`, with as many examples and the prior that the fields of this one say.
 
     A subclass overrides what it changes. Nothing is said about closed forms: a population has none, unless a subclass
@@ -38,26 +39,6 @@ class Derived(Task):
 
     def reorder(self, key: Array, prompts: Prompts) -> Prompts:
         return self.base.reorder(key, prompts)
-
-    @property
-    def is_stream(self) -> bool:
-        return self.base.is_stream
-
-    @property
-    def can_reorder(self) -> bool:
-        return self.base.can_reorder
-
-    @property
-    def inputs_are_free(self) -> bool:
-        return self.base.inputs_are_free
-
-    @property
-    def latent_is_by_position(self) -> bool:
-        return self.base.latent_is_by_position
-
-    @property
-    def memory(self) -> int:
-        return self.base.memory
 
 
 def undescribed(task: Task) -> str:

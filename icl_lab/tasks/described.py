@@ -10,12 +10,13 @@ from jaxtyping import Array, Float
 
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks.base import Pool, Task, static, task_dataclass
+from icl_lab.tasks.wrapped import Wrapped
 
 NAMELESS = -1  # the number of a latent that the pool does not hold
 
 
 @task_dataclass
-class Described(Task):
+class Described(Wrapped, Task):
     """The task `base` with a description that names a member of the pool: a one-hot vector over `names` members.
 
     Example with a pool of four chains and error ρ = .1: a prompt of chain 2 says 0 0 1 0 with probability .9, and names
@@ -117,26 +118,6 @@ class Described(Task):
     def population_predictive(self, prompts: Prompts) -> Predictions | None:
         """That of the base: no description names a latent that no pool holds."""
         return self.plain.fresh().population_predictive(prompts)
-
-    @property
-    def is_stream(self) -> bool:
-        return self.base.is_stream
-
-    @property
-    def can_reorder(self) -> bool:
-        return self.base.can_reorder
-
-    @property
-    def inputs_are_free(self) -> bool:
-        return self.base.inputs_are_free
-
-    @property
-    def latent_is_by_position(self) -> bool:
-        return self.base.latent_is_by_position
-
-    @property
-    def memory(self) -> int:
-        return self.base.memory
 
 
 @task_dataclass

@@ -126,13 +126,24 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(tmp_path, capsys):
 
 
 def test_a_lost_snapshot_costs_no_more_than_what_is_lost(tmp_path, capsys):
-    """The checkpoint of its own step still holds it; else an earlier checkpoint is where training goes on."""
+    """The checkpoint of its own step still holds it."""
     trained = train_subject("a", small_subject(), tmp_path, snapshots=2, checkpoint_seconds=0)
     expected = trained.snapshots.load(30)
     trained.snapshots.path(30).unlink()
     again = train_subject("a", small_subject(), tmp_path, snapshots=2)
     assert "snapshot" not in capsys.readouterr().err
     jax.tree.map(np.testing.assert_array_equal, again.snapshots.load(30), expected)
+
+
+def test_training_goes_on_from_an_earlier_checkpoint_where_a_snapshot_is_lost(tmp_path, capsys):
+    trained = train_subject("a", small_subject(), tmp_path, snapshots=6, checkpoint_seconds=0)
+    expected = trained.snapshots.load(23)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["000000023", "000000030"]
+    trained.snapshots.path(23).unlink()
+    again = train_subject("a", small_subject(), tmp_path, snapshots=6)
+    assert "the snapshot of step 23 is missing or damaged; going on from step 23" in capsys.readouterr().err
+    jax.tree.map(np.testing.assert_array_equal, again.snapshots.load(23), expected)
+    same_history(again.history, trained.history)
 
 
 def test_a_lost_snapshot_is_made_again(tmp_path, capsys):

@@ -19,7 +19,7 @@ READING = (
     "prompts against the exact learner who knows of the change. Grey bar: what the exact learner of the training prior "
     "loses there, which no mechanism could avoid; a dot right of its end is a bias of the mechanism. Lower rows: "
     "changes that keep all information, and how far the answer moves: 0 for the exact learner. Coloured ticks: "
-    "the nearest reference of each hypothesis; ×: a learner that knows nothing."
+    "the nearest reference of each hypothesis, its median over members; ×: a learner that knows nothing."
 )
 LEFT, ROW, GAP, LEAST, PANELS = 3.0, 0.27, 0.3, 1e-4, 3
 BESIDE = 1.2  # ratio of neighbours at the left edge
@@ -113,7 +113,7 @@ def _draw(axes: Axes, subject: Subject, rows: list[dict[str, np.ndarray]], condi
             axes.barh(y, floor - LEAST / 1.4, left=LEAST / 1.4, height=0.78, color=CONTEXT, zorder=1)
         edge = 0  # references so far at the left edge, where they stand side by side
         for place, key in enumerate(keys):
-            value = row["reference"][own[0], place]
+            value = np.median(row["reference"][own, place])
             if np.isfinite(value):
                 edge += value <= LEAST
                 at = LEAST * BESIDE ** (edge - 1) if value <= LEAST else min(float(value), right)
