@@ -242,6 +242,20 @@ def draw_prompts(task: Task, seed: int, prompts: int, calibration: int) -> tuple
     return jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *parts), slices
 
 
+def applying_to(task: Task, references: Mapping[str, tuple[str, Reference]] | None = None) -> dict[str, Reference]:
+    """Those references, by default of all, that make sense for the task."""
+    table = REFERENCES if references is None else references
+    return {name: reference for name, (_, reference) in table.items() if reference.applies(task)}
+
+
+def taught(task: Task, references: Mapping[str, tuple[str, Reference]] | None = None) -> dict[str, Mapping[str, Any]]:
+    """What the task teaches each reference that applies beforehand; those that learn together do so once."""
+    applying = applying_to(task, references)
+    lessons = dict.fromkeys(reference.prepare for reference in applying.values() if reference.prepare is not None)
+    learned = {prepare: prepare(task) for prepare in lessons}
+    return {name: {} if r.prepare is None else learned[r.prepare][name] for name, r in applying.items()}
+
+
 def build_bank(
     task: Task,
     seed: int = 0,
@@ -260,18 +274,11 @@ def build_bank(
         references: by default all of `REFERENCES`.
         progress: called with a reference's name before it is computed.
     """
-    table = REFERENCES if references is None else references
     batch, slices = draw_prompts(task, seed, prompts, calibration)
     scales = Scales.of(task)
-    applying = {name: reference for name, (_, reference) in table.items() if reference.applies(task)}
+    applying = applying_to(task, references)
     grids = {name: reference.free(scales) for name, reference in applying.items()}
-    lessons = dict.fromkeys(reference.prepare for reference in applying.values() if reference.prepare is not None)
-
-    taught = {prepare: prepare(task) for prepare in lessons}
-    prepared = {
-        name: {} if reference.prepare is None else taught[reference.prepare][name]
-        for name, reference in applying.items()
-    }
+    prepared = taught(task, references)
     predictions = {}
     for name, reference in applying.items():
         progress(name)

@@ -5,6 +5,7 @@ the algorithm's to 1e-4 of their scale at every position that the format answers
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.formats import Format, Paired, Stream
 from icl_lab.learners.bayes import pool_bayes, pool_map
 from icl_lab.learners.counts import context_counts
@@ -77,7 +79,7 @@ def random_control(learner: TransformerLearner, key: Array) -> TransformerLearne
     return dataclasses.replace(learner, params=_scrambled(learner.params, key))
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
 def _scrambled(params: Params, key: Array) -> Params:
     leaves, structure = jax.tree.flatten(params)
     ends = np.cumsum([leaf.size for leaf in leaves])

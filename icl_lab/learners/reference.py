@@ -1,6 +1,7 @@
 """A reference: a learner with free parameters, a grid to fit them on, and the tasks it applies to."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.compiling import QUICKLY
 from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Pool, Task
@@ -46,7 +48,7 @@ class Scales:
         return cls(float(np.trace(covariance)) / len(covariance), len(covariance), 10 * float(resolution), classes)
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def _measure(task: Task) -> tuple[Any, Any]:
     return task.feature_covariance(), task.resolution()
 
@@ -147,6 +149,10 @@ class Reference:
         """The grid of all free parameters, the lapse rate last."""
         lapse = {LAPSE: geometric(1e-3, 0.4, 6)} if self.lapses and scales.classes else {}
         return {**self.grid(scales), **lapse}
+
+    def parameters(self, task: Task) -> tuple[str, ...]:
+        """Names of the free parameters on this task, in the order of `free`; they do not depend on its scales."""
+        return tuple(self.free(Scales(1.0, 1, 1.0, 0 if task.outcomes.linear else task.outcomes.size)))
 
     def polynomial(self, task: Task) -> dict[str, int]:
         """Parameters in which answers on this task are a polynomial, with its degree."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl_lab.compiling import QUICKLY
+from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.bank import Bank, Fit, reference_answers
@@ -42,7 +42,7 @@ ALIGNED_REFERENCES = 8
 
 # The probes as programs of their own that run once: only the outermost may choose how it is compiled.
 _influence, _nonlinearity, _sensitivity = (
-    jax.jit(probe, compiler_options=QUICKLY) for probe in (label_influence, label_nonlinearity, query_sensitivity)
+    jax.jit(probe, compiler_options=FOR_ONE_RUN) for probe in (label_influence, label_nonlinearity, query_sensitivity)
 )
 
 

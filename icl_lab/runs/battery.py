@@ -18,7 +18,7 @@ from jaxtyping import Array
 from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.judge import owner_of
-from icl_lab.learners.reference import ReferenceLearner, Scales
+from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.probes.battery import BATTERY, Probe
 from icl_lab.probes.compiled_once import read_all
 from icl_lab.prompts import Prompts
@@ -124,22 +124,19 @@ def best_references(judged: "xarray.Dataset") -> list[str]:
     return found
 
 
-def fitted_reference(
-    task: Task, judged: "xarray.Dataset", name: str, prepared: Mapping[str, Any] | None = None
-) -> ReferenceLearner:
+def fitted_reference(task: Task, judged: "xarray.Dataset", name: str, prepared: Mapping[str, Any]) -> ReferenceLearner:
     """A reference at the parameters that were fitted to one member.
 
     Args:
         task: that the member was trained on.
         judged: the member's row of the judged dataset.
         name: of the reference.
-        prepared: what it has learned on the task beforehand; None: it learns it now.
+        prepared: what it has learned on the task beforehand.
     """
     reference, values = REFERENCES[name][1], judged["fitted"].sel(reference=name).values
-    grid = reference.free(Scales.of(task))
-    parameters = {key: jnp.float32(value) for key, value in zip(grid, values, strict=False)}
-    known = reference.prepared(task) if prepared is None else prepared
-    return ReferenceLearner(task, {**known, **parameters}, reference)
+    names = reference.parameters(task)
+    parameters = {key: jnp.float32(value) for key, value in zip(names, values, strict=False)}
+    return ReferenceLearner(task, {**prepared, **parameters}, reference)
 
 
 def _together(read: Mapping[str, np.ndarray]) -> np.ndarray:

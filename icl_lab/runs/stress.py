@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.hypotheses.bank import taught
 from icl_lab.learners.decoys import uniform
 from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.prompts import Predictions, Prompts
@@ -44,13 +45,13 @@ class Stressable:
         label: for progress lines.
         learner: a pytree.
         task: it was trained on.
-        prepared: reference name → what it has learned on the task beforehand, where that is known.
+        prepared: reference name → what it has learned on the task beforehand (`hypotheses.bank.taught`).
     """
 
     label: str
     learner: Learner
     task: Task
-    prepared: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    prepared: Mapping[str, Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +181,7 @@ def faults_of(learner: Learner, given: Given) -> np.ndarray:
 def references_of(member: Stressable, judged: "xarray.Dataset") -> list[Learner | None]:
     """The nearest reference of every hypothesis at the parameters fitted to the member; None where none applies."""
     return [
-        fitted_reference(member.task, judged, name, member.prepared.get(name)) if name else None
+        fitted_reference(member.task, judged, name, member.prepared[name]) if name else None
         for name in best_references(judged)
     ]
 
@@ -202,7 +203,11 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
             learners.append(subject.learner(0, untrained_params(trained, name)))
             tasks = [planned.member.task for planned in subject.members]
             labels = [str(label) for label in groups[name]["label"].values]
-            members = [Stressable(*each) for each in zip(labels, learners, [*tasks, tasks[0]], strict=True)]
+            learned = {key: taught(task) for key, task in {key_of(task): task for task in tasks}.items()}
+            members = [
+                Stressable(label, learner, task, learned[key_of(task)])
+                for label, learner, task in zip(labels, learners, [*tasks, tasks[0]], strict=True)
+            ]
 
             def tell(line: str, name: str = name) -> None:
                 say(f"{name}: {line}")

@@ -1,7 +1,7 @@
 """Stress a learner: bias, mismatch and distance per prompt, see `stress.base`.
 
-What depends on the task alone (changed prompts, both exact learners, the unit) is one compiled program per perturbation
-and is shared by all learners; a learner is compiled once per shape of prompts.
+What depends on the task alone (changed prompts, both exact learners, the unit) is shared by all learners. A draw, an
+exact learner, and a learner are compiled once per kind of task and shape of prompts, whatever perturbation asks them.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import QUICKLY
+from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.stress.base import Perturbation, Strength
@@ -76,20 +76,27 @@ def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, s
     reason = perturbation.applies(task)
     if reason:
         raise ValueError(f"{perturbation.name}: {reason}")
-    return _stressed(perturbation, prompts, strength, task, key)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICKLY)
-def _stressed(perturbation: Perturbation, prompts: int, strength: Strength, task: Task, key: Array) -> Stressed:
     draw_key, change_key = jax.random.split(key)
+    other = perturbation.task(task, strength)
+    before = sample(other, draw_key, prompts)
+    after = _changed(perturbation, strength, other, before, change_key)
+    trained = exact_answers(task, after)
+    changed = trained if other is task else exact_answers(other, after)
+    return Stressed(before, after, trained, changed, unit_of(task, after))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=FOR_ONE_RUN)
+def _changed(perturbation: Perturbation, strength: Strength, task: Task, prompts: Prompts, key: Array) -> Prompts:
     with jax.default_matmul_precision("highest"):
-        other = perturbation.task(task, strength)
-        before = other.sample(draw_key, prompts)
-        after = perturbation.prompts(other, before, change_key, strength)
-        trained = task.posterior_predictive(after)
-        changed = trained if other is task else other.posterior_predictive(after)
-        t, c = (None if found is None else found.answer() for found in (trained, changed))
-        return Stressed(before, after, t, c, task.unit(after))
+        return perturbation.prompts(task, prompts, key, strength)
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def exact_answers(task: Task, prompts: Prompts) -> Predictions | None:
+    """What the posterior predictive answers, None where there is none in closed form; compiled."""
+    with jax.default_matmul_precision("highest"):
+        found = task.posterior_predictive(prompts)
+        return None if found is None else found.answer()
 
 
 @functools.partial(jax.jit, static_argnums=2, compiler_options=QUICKLY)

@@ -6,44 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contracts.kinds import KINDS
 
 from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.stress.measure import stressed, terms
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.conflict import contradicting
-from icl_lab.tasks import (
-    BooleanRules,
-    Described,
-    LabelMapping,
-    LinearRegression,
-    MarkovChain,
-    ModularRules,
-    Pool,
-    Recall,
-    RepeatedSequence,
-    Task,
-)
+from icl_lab.tasks import Pool, Task
 
-TASKS = {
-    "regression": LinearRegression(dimension=2, examples=4, noise=0.5),
-    "regression pool": LinearRegression(dimension=2, examples=4, noise=0.5, prior=Pool(3)),
-    "chains": MarkovChain(states=2, examples=6),
-    "described": Described(
-        base=LinearRegression(dimension=2, noise=0.5), examples=4, prior=Pool(3), names=3, error=0.1, dropout=0.2
-    ),
-    "rules": BooleanRules(bits=2, examples=4, noise=0.1, inputs="balanced"),
-    "rules pool": BooleanRules(bits=2, examples=4, noise=0.1, prior=Pool(3)),
-    "modular rules": ModularRules(modulus=3, examples=4, noise=0.1, prior=Pool(4)),
-    "labels": LabelMapping(classes=8, dimension=8, examples=4, labels=2),
-    "repeated sequences": RepeatedSequence(symbols=3, shortest=2, longest=3, examples=6),
-    "recall": Recall(symbols=6, labels=2, examples=4),
-    "conflicting recall": Recall(symbols=6, labels=2, examples=4, conflict=True, latest=0.7),
-}
 PROMPTS = 6
 CASES = [
     (kind, name)
-    for kind, task in TASKS.items()
+    for kind, task in KINDS.items()
     for name, perturbation in PERTURBATIONS.items()
     if not perturbation.applies(task)
 ]
@@ -60,7 +35,7 @@ def given() -> dict:
     """Changed prompts of every case, at the standard strength."""
     return {
         (kind, name): stressed(
-            PERTURBATIONS[name], TASKS[kind], jax.random.key(3), PROMPTS, PERTURBATIONS[name].standard
+            PERTURBATIONS[name], KINDS[kind], jax.random.key(3), PROMPTS, PERTURBATIONS[name].standard
         )
         for kind, name in CASES
     }
@@ -73,7 +48,7 @@ def test_every_perturbation_meets_a_task():
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_the_exact_learner_shows_no_bias(given, kind, name):
     perturbation = PERTURBATIONS[name]
-    found = terms(perturbation, given[kind, name], exact(TASKS[kind]), perturbation.standard)
+    found = terms(perturbation, given[kind, name], exact(KINDS[kind]), perturbation.standard)
     if perturbation.likelihood:
         np.testing.assert_allclose(found.distance, 0, atol=1e-5)
         np.testing.assert_allclose(found.bias, 0, atol=1e-4)
@@ -85,11 +60,11 @@ def test_the_exact_learner_shows_no_bias(given, kind, name):
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_changed_prompts_are_prompts_of_the_task(given, kind, name):
     after = given[kind, name].after
-    TASKS[kind].check(after)
+    KINDS[kind].check(after)
     assert after.x.shape[:2] == after.y.shape == after.scored.shape
     assert np.asarray(after.scored).any(-1).all()
-    if TASKS[kind].is_stream:
-        np.testing.assert_array_equal(after.x[:, 1:], TASKS[kind].feed(after.y[:, :-1]))
+    if KINDS[kind].is_stream:
+        np.testing.assert_array_equal(after.x[:, 1:], KINDS[kind].feed(after.y[:, :-1]))
 
 
 # -- the mismatch by enumeration, in numpy ---------------------------------------------------------------------------
@@ -118,7 +93,7 @@ def regression(weights: np.ndarray, x: np.ndarray, y: np.ndarray, noise: float, 
 
 
 def test_noise_prior_between_and_distractors_by_enumeration(given):
-    task = TASKS["regression pool"]
+    task = KINDS["regression pool"]
     weights = pool_weights(task)
     pairs = np.array([(a + b) / 2 for a in weights for b in weights])
     changed = {
@@ -169,7 +144,7 @@ def test_imbalance_and_flipped_labels_by_enumeration(given):
 @pytest.mark.parametrize("kind", ["regression", "regression pool", "chains", "rules", "rules pool"])
 def test_switches_by_enumeration(given, kind):
     """Every pattern of switches, each segment by the task's own posterior on the examples since the last one."""
-    task, found = TASKS[kind], given[kind, "switch"]
+    task, found = KINDS[kind], given[kind, "switch"]
     hazard, prompts = 1.0 / task.examples, found.after
     last = prompts.positions - 1
     segments = {}
@@ -206,7 +181,7 @@ def _input_evidence(prompts, begin: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["regression", "rules pool"])
 def test_of_two_contradicting_labels_the_later_is_an_outcome_of_its_input(kind):
     """Under the latent's own rule, the two stand beside the query's input and the later one has the query's draw."""
-    task = TASKS[kind]
+    task = KINDS[kind]
     before = jax.jit(lambda: task.sample(jax.random.key(2), 400))()
     found = contradicting(task, before, 2)
     late, early = task.positions - 2, task.positions - 4
@@ -224,7 +199,7 @@ def test_of_two_contradicting_labels_the_later_is_an_outcome_of_its_input(kind):
 
 @pytest.mark.parametrize("kind", ["rules pool", "modular rules"])
 def test_unseen_rules_are_those_the_pool_leaves_out(kind):
-    task = TASKS[kind]
+    task = KINDS[kind]
     pool = {np.asarray(task.pool_latent(jnp.asarray(m))).tobytes() for m in range(task.prior.size)}
 
     def drawn(task) -> set:
@@ -239,7 +214,7 @@ def test_unseen_rules_are_those_the_pool_leaves_out(kind):
 
 def test_unseen_rules_by_enumeration():
     """Equal weights over the conjunctions that the pool leaves out."""
-    task = TASKS["rules pool"]
+    task = KINDS["rules pool"]
     pool = {int(task.pool_latent(jnp.asarray(m))) for m in range(task.prior.size)}
     prompts = jax.jit(lambda: task.unseen().sample(jax.random.key(1), 5))()
     found = jax.jit(lambda p: task.unseen().posterior_predictive(p).log_probs)(prompts)

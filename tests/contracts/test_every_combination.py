@@ -1,0 +1,83 @@
+"""Every kind of task under everything that says it applies to it: traced, so that no combination ends in a traceback.
+
+Only shapes are computed. What the numbers have to be is tested where each of these is tested alone.
+"""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from contracts.kinds import KINDS
+
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.learners.decoys import label_mean
+from icl_lab.learners.reference import Reference, ReferenceLearner
+from icl_lab.probes.battery import BATTERY
+from icl_lab.prompts import Prompts
+from icl_lab.stress.biased import BIASES, can_be_biased
+from icl_lab.stress.perturbations import PERTURBATIONS
+from icl_lab.tasks import Pool, Task
+from icl_lab.tasks.regimes import REGIMES, drawn_from
+
+PROMPTS = 3
+KEY = jax.random.key(0)
+PROBED = [(kind, name) for kind, task in KINDS.items() for name, probe in BATTERY.items() if probe.applies(task)]
+CHANGED = [(kind, name) for kind, task in KINDS.items() for name, p in PERTURBATIONS.items() if not p.applies(task)]
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+
+
+def any_learner(task: Task) -> ReferenceLearner:
+    """One that answers any task, and whose answers have derivatives by all labels."""
+    return ReferenceLearner(task, {"pseudo_count": jnp.float32(1.0)}, Reference("mean", "label mean", label_mean))
+
+
+def drawn(task: Task, shifted: bool = False) -> Prompts:
+    """Prompts of the task as shapes."""
+    return jax.eval_shape(lambda key: task.sample(key, PROMPTS, jnp.asarray(shifted)), KEY)
+
+
+@pytest.mark.parametrize(("kind", "name"), PROBED)
+def test_a_probe_reads_its_statistics(kind, name):
+    task, probe = KINDS[kind], BATTERY[name]
+    found = jax.eval_shape(lambda key: probe.measure(any_learner(task), task, key, PROMPTS), KEY)
+    assert found.shape == (PROMPTS, len(probe.statistics))
+
+
+@pytest.mark.parametrize(("kind", "name"), CHANGED)
+def test_changed_prompts_can_be_answered(kind, name):
+    """By a learner that knows the task before the change, which need not know the one after it."""
+    task, perturbation = KINDS[kind], PERTURBATIONS[name]
+    changed = perturbation.task(task, perturbation.standard)
+
+    def answers(before: Prompts, key: jax.Array) -> jax.Array:
+        after = perturbation.prompts(changed, before, key, perturbation.standard)
+        return any_learner(task)(after).mean_target()
+
+    assert jax.eval_shape(answers, drawn(changed), KEY).shape[:2] == (PROMPTS, changed.positions)
+
+
+@EVERY_KIND
+def test_every_regime_is_drawn_alike(kind):
+    task = KINDS[kind]
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), drawn(task))
+    for regime in REGIMES if isinstance(task.prior, Pool) else ():
+        source, shifted = drawn_from(task, regime)
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), drawn(source, shifted)) == shapes, regime
+
+
+@EVERY_KIND
+def test_every_reference_that_applies_answers(kind):
+    task = KINDS[kind]
+    for name, (_, reference) in REFERENCES.items():
+        if reference.applies(task) and reference.prepare is None:
+            values = {key: jnp.float32(1.0) for key in reference.parameters(task)}
+            learner = ReferenceLearner(task, values, reference)
+            shape = jax.eval_shape(lambda prompts, f=learner: f(prompts).mean_target(), drawn(task)).shape
+            assert shape[:2] == (PROMPTS, task.positions), name
+
+
+@EVERY_KIND
+def test_every_fault_is_a_family_of_answers(kind):
+    task = KINDS[kind]
+    for name, bias in BIASES.items() if not can_be_biased(task) else ():
+        answers = jax.eval_shape(lambda prompts, b=bias: b.answers(task, prompts, 0.3).mean_target(), drawn(task))
+        assert answers.shape[:2] == (PROMPTS, task.positions), name
