@@ -9,7 +9,7 @@ Claim     D5: of two rules that contradict each other everywhere, k of n labels 
           probability of the majority label over the posterior's is its majority bias; whether contextual calibration by
           a null query removes it is reported.
 Source    Bayes' rule; conflict: algebra; majority bias and calibration: Zhao et al. 2021, "Calibrate before use".
-Time      quick: 3.5 minutes on two cores. paper: on an accelerator, not yet run.
+Time      quick: 3 minutes on two cores. paper: on an accelerator, not yet run.
 
 With two rules over one bit all three models lean to the later label where the two are neighbours (.07 to .15 nats) and
 to the earlier one where seven or more examples lie between them (−.18 to −.25): the exact answer is 0 at any gap. They

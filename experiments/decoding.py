@@ -8,7 +8,7 @@ Claim     On given prompts a decoded distribution is the learner's to the power 
           transition matrix; a repetition penalty on log probabilities sharpens them.
 Source    Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p, feedback); Keskar et al. 2019,
           "CTRL" (repetition penalty).
-Time      quick: 4 to 5 minutes on two cores. paper: on an accelerator, not yet run.
+Time      quick: 3 to 4 minutes on two cores. paper: on an accelerator, not yet run.
 
 The exact learner, which is Dirichlet counts or the posterior over a pool, generates under the same rule from the same
 beginnings with the same noise; what it does is no fault of the network's. A row of the generated transition matrix is

@@ -7,7 +7,7 @@ Claim     On Markov chains in-context learning needs two layers, one to bring ev
           narrower model, or not at all.
 Source    Olsson et al. 2022, Edelman et al. 2024 (two layers, induction heads); Wei et al. 2022 (emergence with scale);
           Raventós et al. 2023 (number of tasks). Order only: no paper's step is expected here.
-Time      quick: about five minutes on two cores. paper: the whole grid, on an accelerator, not yet run.
+Time      quick: about three minutes on two cores. paper: the whole grid, on an accelerator, not yet run.
 
 Looked at are chains with fresh transition matrices, at the second half of their positions: the excess of a model's loss
 over the exact learner's (counts of transitions). Without the context nothing better than the uniform answer can be
