@@ -9,8 +9,8 @@ Claim     The order of exchangeable examples changes no exact answer. One causal
           learned positions do.
 Source    Press et al. 2022 (length, ALiBi); Vaswani et al. 2017, Su et al. 2021, Shaw et al. 2018 (the other schemes);
           Haviv et al. 2022 (causal layers without positions know about them). No paper's number is expected here.
-Time      quick: four to five minutes on two cores. paper: longer chains, wider models, every scheme in all orders, on an
-          accelerator, not yet run.
+Time      quick: four to five minutes on two cores. paper: longer chains, wider models, every scheme in all orders, on
+          an accelerator, not yet run.
 
 Order: all 24 orders of four examples of a linear regression, paired tokens; the variance of the last answer over them
 in nats, (Δŷ)²/2v with v the exact learner's predictive variance. Length: KL(exact ‖ model) on chains with fresh

@@ -99,7 +99,7 @@ def exact_answers(task: Task, prompts: Prompts) -> Predictions | None:
         return None if found is None else found.answer()
 
 
-@functools.partial(jax.jit, static_argnums=2, compiler_options=QUICKLY)
+@functools.partial(jax.jit, static_argnums=2, compiler_options=FOR_ONE_RUN)
 def sample(task: Task, key: Array, prompts: int) -> Prompts:
     """Prompts of the task as it is, compiled."""
     with jax.default_matmul_precision("highest"):

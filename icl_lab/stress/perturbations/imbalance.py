@@ -1,4 +1,4 @@
-"""One label far more often than the other."""
+"""One label far more often than the other, or most of them on one side of zero, by a choice of the inputs."""
 
 from typing import Any
 
@@ -9,20 +9,38 @@ from jaxtyping import Array, Float
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.derived import Derived
 from icl_lab.stress.scoring import last_only
-from icl_lab.tasks import BooleanRules, Pool, Task, task_dataclass
+from icl_lab.tasks import BooleanRules, LinearRegression, Pool, Task, task_dataclass
 
 
 @task_dataclass
 class Imbalanced(Derived):
-    """Boolean rules whose inputs make the rule true in a share of the examples; the query's, in half of the prompts.
+    """The task with inputs chosen so that the commoner label comes in a share of the examples, in half of the queries.
 
-    Inputs are uniform among those of which the rule is true, or is not. They are evidence: p(x) = share / #{x' : true}.
+    Inputs are evidence about the latent then, and the posterior over what can be enumerated counts it.
     """
 
     share: Any = 0.5
 
     def _shares(self) -> Float[Array, " position"]:
         return jnp.full(self.positions, self.share).at[-1].set(0.5)
+
+    @property
+    def support(self) -> int:
+        return 0 if isinstance(self.prior, Pool) else self.base.support
+
+    def latent_at(self, index: Array) -> Any:
+        return self.base.latent_at(index)
+
+    def log_prior(self, index: Array) -> Array:
+        return self.base.log_prior(index)
+
+    def pool_latent(self, index: Array) -> Any:
+        return self.base.pool_latent(index)
+
+
+@task_dataclass
+class ImbalancedRules(Imbalanced):
+    """Boolean rules: inputs are uniform among those of which the rule is true, or is not: p(x) = share/#{x' : true}."""
 
     def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
         side_key, pick_key = jax.random.split(key)
@@ -41,36 +59,49 @@ class Imbalanced(Derived):
         share = jnp.where((true > 0) & (true < size), share, 1.0)
         return jnp.log(share / jnp.maximum(jnp.where(own, true, size - true), 1))
 
-    @property
-    def support(self) -> int:
-        return 0 if isinstance(self.prior, Pool) else self.base.support
 
-    def latent_at(self, index: Array) -> Any:
-        return self.base.latent_at(index)
+@task_dataclass
+class ImbalancedRegression(Imbalanced):
+    """Linear regression: an input is taken or its reflection −x, so that w·x > 0 in the share of the examples.
 
-    def log_prior(self, index: Array) -> Array:
-        return self.base.log_prior(index)
+    Inputs are distributed symmetrically about 0, so p(x | w) = 2 p(x) share where w·x > 0, 2 p(x)(1 − share) elsewhere.
+    """
 
-    def pool_latent(self, index: Array) -> Any:
-        return self.base.pool_latent(index)
+    def _above(self, latent: Any, x: Float[Array, "position feature"]) -> Array:
+        return self.base.outcome(latent, x).mean_target()[..., 0] > 0
+
+    def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
+        draw_key, side_key = jax.random.split(key)
+        x = self.base.draw_inputs(draw_key, latent)
+        side = jax.random.bernoulli(side_key, self._shares())
+        return jnp.where((self._above(latent, x) == side)[:, None], x, -x)
+
+    def input_log_prob(self, latent: Any, x: Array, y: Array) -> Array:
+        share = jnp.where(self._above(latent, x), self._shares(), 1 - self._shares())
+        return self.base.input_log_prob(latent, x, y) + jnp.log(2 * share)
 
 
 def _applies(task: Task) -> str:
+    if isinstance(task, LinearRegression):
+        return (
+            "" if isinstance(task.prior, Pool) else "inputs would be evidence about weights that cannot be enumerated"
+        )
     if not isinstance(task, BooleanRules):
         return f"the labels of {type(task).__name__} cannot be chosen by way of its inputs"
     return "" if task.rules == "conjunction" else "the rules are true of half of the inputs; conjunctions are not"
 
 
 def _imbalanced(task: Any, strength: Strength) -> Task:
-    """Examples of which the rule is true have that share; balanced training inputs are the share of ½."""
-    return Imbalanced(examples=task.examples, prior=task.prior, base=task, share=strength)
+    """Examples with the commoner label have that share; inputs of training, balanced ones of rules, the share of ½."""
+    kind = ImbalancedRegression if isinstance(task, LinearRegression) else ImbalancedRules
+    return kind(examples=task.examples, prior=task.prior, base=task, share=strength)
 
 
 IMBALANCE = Perturbation(
     name="imbalance",
     title="imbalanced labels",
     question="does the majority label weigh more than the posterior gives it?",
-    unit="share of examples of which the rule is true",
+    unit="share of examples of which the rule is true (real outcomes: above zero)",
     strengths=(0.5, 0.75, 0.9),
     standard=0.9,
     applies=_applies,
