@@ -33,9 +33,18 @@ import numpy as np
 
 from icl_lab.learners.reference import has_pool
 from icl_lab.learners.transformer import TransformerLearner
+from icl_lab.models import TransformerConfig
 from icl_lab.probes.prompt_pairs import prompts_of, uninformative
 from icl_lab.probes.soft_prompts import soft_prompts
-from icl_lab.probes.task_vectors import MODES, mean_streams, task_vector_conflict, task_vector_losses
+from icl_lab.probes.task_vectors import (
+    MIDDLE,
+    MODES,
+    SITE,
+    exchanged,
+    mean_streams,
+    task_vector_conflict,
+    task_vector_losses,
+)
 from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
@@ -48,6 +57,7 @@ from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 
 SOURCE = "Hendel et al. 2023; Todd et al. 2024"
+STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # times the difference of two tasks' vectors
 FRESH = 8  # tasks of a population that has no pool
 OWN, CONTROLS = "task vector", ("another task", "random")
 LOOKS = {OWN: (SUBJECT, "-"), "another task": (COLOURS["rival"], "--"), "random": (COLOURS["decoy"], "-.")}
@@ -115,10 +125,42 @@ def look_into(learner: TransformerLearner, task: Any, drawn: Drawn, seed: int) -
                 found[name, "unpatched"] = np.asarray(wins["unpatched"])
         losses = task_vector_losses(learner, soft, full, dummies, key, "add")
         found[name, "soft"] = shares(jax.tree.map(np.asarray, losses))[OWN]
-        # Where one vector goes in for the other, all that is not the task stays.
-        exchanged = task_vector_conflict(learner, task, means - jnp.roll(means, 1, axis=1), full, "add")
-        found[name, "exchange"] = np.asarray(exchanged["patched"])
+        for kind, rows in exchanges(learner, task, drawn, full, key).items():
+            found[name, "exchange", kind] = rows
     return found
+
+
+def exchanges(
+    learner: TransformerLearner, task: Any, drawn: Drawn, prompts: Prompts, key: jax.Array
+) -> dict[str, np.ndarray]:
+    """The conflict where one task's vector goes in for the other's, and of random vectors, [place, prompt].
+
+    A place is a site, a layer and a strength, as in `places`.
+    """
+    rows: dict[str, list[np.ndarray]] = {OWN: [], "random": []}
+    for site in sites(learner.model.config):
+        vectors = exchanged(mean_streams(learner, drawn.fitting[0], drawn.tasks, site))
+        for kind, moved in ((OWN, vectors), ("random", random_like(vectors, key))):
+            for strength in STRENGTHS:
+                found = task_vector_conflict(learner, task, strength * moved, prompts, "add", site)
+                rows[kind].append(np.asarray(found["patched"]))
+    return {kind: np.concatenate(values) for kind, values in rows.items()}
+
+
+def sites(config: TransformerConfig) -> tuple[str, ...]:
+    """Where a vector may go in: after a layer and, where there is an MLP, before it."""
+    return (MIDDLE, SITE) if config.mlp else (SITE,)
+
+
+def places(config: TransformerConfig) -> list[str]:
+    """Names of the places of `exchanges`, in its order."""
+    where = {MIDDLE: "before the MLP of layer {}", SITE: "after layer {}"}
+    return [
+        f"{where[site].format(layer + 1)}, {strength:g}×"
+        for site in sites(config)
+        for strength in STRENGTHS
+        for layer in range(config.applications)
+    ]
 
 
 def best_layer(found: Found, mode: str) -> int:
@@ -171,7 +213,7 @@ def share_claims(name: str, title: str, found: list[Found], gates: bool) -> list
     return claims
 
 
-def conflict_claims(name: str, title: str, found: list[Found], gates: bool) -> list[Claim]:
+def conflict_claims(name: str, title: str, found: list[Found], named: list[str], gates: bool) -> list[Claim]:
     """How often the answer is nearer to the vector's task than to the examples' task."""
     claims = []
     for mode in MODES:
@@ -194,22 +236,32 @@ def conflict_claims(name: str, title: str, found: list[Found], gates: bool) -> l
                 "above half and above a random vector, by more than the intervals",
                 shown,
                 holds,
-                gate="order" if gates and mode == "replace" else "report",
+                gate="report",
             )
         )
-    exchanged = [float(each["measuring", "exchange"].mean(-1).max()) for each in found]
-    claims.append(
-        members_claim(
-            f"{name}.exchange",
-            f"the same where the other task's vector is added and the prompt's own subtracted, best layer, {title}",
-            SOURCE,
-            "above half",
-            exchanged,
-            [value > 0.5 for value in exchanged],
-            gate="report",
-        )
-    )
+    claims.append(exchange_claim(name, title, found, named, gates))
     return claims
+
+
+def exchange_claim(name: str, title: str, found: list[Found], named: list[str], gates: bool) -> Claim:
+    """The conflict where the vector goes in for that of the prompt's own task; its controls are chosen as it is."""
+    shown, holds = [], []
+    for each in found:
+        best = {kind: int(each["choosing", "exchange", kind].mean(-1).argmax()) for kind in (OWN, "random")}
+        own, other = (each["measuring", "exchange", kind][place] for kind, place in best.items())
+        low, high = bootstrap_interval(own)
+        shown.append(f"{own.mean():.2f} ({low:.2f} to {high:.2f}; {named[best[OWN]]}); random {other.mean():.2f}")
+        holds.append(bool(low > 0.5 and leads(own, other)[0] > 0))
+    return members_claim(
+        f"{name}.exchange",
+        "share of prompts answered as the vector's task where it goes in for the vector of the examples' task; site, "
+        f"layer and strength chosen on other prompts, of random vectors too, {title}",
+        f"{SOURCE}; Turner et al. 2023",
+        "above half and above random vectors, by more than the intervals",
+        shown,
+        holds,
+        gate="order" if gates else "report",
+    )
 
 
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
@@ -224,7 +276,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         ]
         gates = has_pool(task) and not task.outcomes.linear
         claims += share_claims(name, subject.subject.title, found, gates)
-        claims += conflict_claims(name, subject.subject.title, found, gates)
+        claims += conflict_claims(name, subject.subject.title, found, places(subject.model.config), gates)
         panels[name] = (subject, found)
     draw(panels, directory)
     return claims
@@ -255,24 +307,35 @@ def draw(panels: dict[str, tuple[TrainedSubject, list[Found]]], directory: RunDi
                     )
                 axis.set(title=f"{subject.subject.title}: vector {mode.rstrip('e')}ed", ylim=(-1.1, 1.15))
             for kind in ("random", OWN):
-                _lines(row[2], layers, [each["measuring", "replace", "conflict", kind] for each in found], kind)
+                _lines(row[2], STRENGTHS, [by_strength(each, kind, subject.model.config) for each in found], kind)
             row[2].axhline(0.5, color="0.55", lw=0.9)
             before = float(np.mean([each["measuring", "unpatched"].mean() for each in found]))
             row[2].axhline(before, color="0.55", lw=0.9, ls=":")
             row[2].annotate(
-                "examples alone", (layers[-1], before), xytext=(0, 3), textcoords="offset points", ha="right"
+                "examples alone", (STRENGTHS[-1], before), xytext=(0, 3), textcoords="offset points", ha="right"
             )
             row[2].set(title=f"{subject.subject.title}: examples against vector", ylim=(-0.03, 1.03))
+            row[2].set(xlabel="strength of the exchange (× difference of vectors)", xticks=STRENGTHS)
             row[0].set_ylabel("recovered share of what examples bring")
-            row[2].set_ylabel("answered as the replaced vector's task")
-            for axis in row:
+            row[2].set_ylabel("answered as the task of the vector put in")
+            for axis in row[:2]:
                 axis.set(xlabel="layer", xticks=layers)
         axes[0, 0].legend(loc="lower left")
         save_figure(figure, directory.path / "figures", "task_vectors")
         plt.close(figure)
 
 
-def _lines(axis: Any, layers: np.ndarray, rows: list[np.ndarray], kind: str) -> None:
+def by_strength(found: Found, kind: str, config: TransformerConfig) -> np.ndarray:
+    """The conflict at every strength, [strength, prompt], at the site and layer best on the choosing prompts."""
+    shape = (len(sites(config)), len(STRENGTHS), config.applications)
+    choosing, measuring = (
+        np.moveaxis(found[name, "exchange", kind].reshape(*shape, -1), 1, 0) for name in ("choosing", "measuring")
+    )
+    rows = [each.reshape(-1, each.shape[-1]) for each in measuring]
+    return np.stack([row[each.mean(-1).argmax()] for row, each in zip(rows, choosing, strict=True)])
+
+
+def _lines(axis: Any, layers: np.ndarray | tuple[float, ...], rows: list[np.ndarray], kind: str) -> None:
     """A line per member with its 95% interval over prompts; `rows` are [layer, prompt]."""
     colour, dashes = LOOKS[kind]
     for index, values in enumerate(rows):

@@ -2,7 +2,8 @@
 
 Hendel et al. 2023 put it in place of a dummy prompt's stream; Todd et al. 2024 add theirs. Where the query's own token
 is the one that answers, replacing its stream also removes the query, so in late layers only the answer without it can
-come back; adding keeps it. All batches here are sorted by task, as `prompts_of` gives them: those of one task stand
+come back; adding keeps it. In a layer's middle, `resid_mid`, the examples have been read there and the MLP has not. All
+batches here are sorted by task, as `prompts_of` gives them: those of one task stand
 next to each other, as many of each.
 """
 
@@ -18,31 +19,33 @@ from icl_lab.probes.interventions import ALL, Recording, asked, record, replay, 
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
-SITE = "resid_post"
+SITE, MIDDLE = "resid_post", "resid_mid"
 MODES = ("replace", "add")
 
 
-@functools.partial(jax.jit, static_argnames=("tasks",))
-def mean_streams(learner: TransformerLearner, prompts: Prompts, tasks: int) -> Float[Array, "layer task width"]:
-    """Mean over the prompts of each task of `resid_post` at the token that answers the last position.
+@functools.partial(jax.jit, static_argnames=("tasks", "site"))
+def mean_streams(
+    learner: TransformerLearner, prompts: Prompts, tasks: int, site: str = SITE
+) -> Float[Array, "layer task width"]:
+    """Mean over the prompts of each task of `site` at the token that answers the last position.
 
     Of informative prompts these are Hendel's task vectors. To *add* one, subtract the mean stream of dummy prompts:
     mean_streams(learner, prompts, tasks) − mean_streams(learner, dummies, 1).
     """
-    value = at_query(learner, prompts)
+    value = at_query(learner, prompts, site)
     return value.reshape(value.shape[0], tasks, -1, value.shape[-1]).mean(2)
 
 
-def at_query(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "layer prompt width"]:
-    """`resid_post` of every layer at the token that answers the last position."""
+def at_query(learner: TransformerLearner, prompts: Prompts, site: str = SITE) -> Float[Array, "layer prompt width"]:
+    """The stream at `site` of every layer at the token that answers the last position."""
     read, _ = asked(learner.format, prompts.positions, -1)
-    return recorded(learner, prompts).value[:, :, read.start]
+    return recorded(learner, prompts, site).value[:, :, read.start]
 
 
-def recorded(learner: TransformerLearner, prompts: Prompts) -> Recording:
+def recorded(learner: TransformerLearner, prompts: Prompts, site: str = SITE) -> Recording:
     """The run of these prompts, answers at the last position."""
     read, _ = asked(learner.format, prompts.positions, -1)
-    return record(learner, learner.format.encode(prompts, learner.outcomes), SITE, read)
+    return record(learner, learner.format.encode(prompts, learner.outcomes), site, read)
 
 
 def with_vectors(
@@ -51,6 +54,7 @@ def with_vectors(
     recording: Recording,
     vectors: Float[Array, "layer prompt width"],
     mode: str,
+    site: str = SITE,
 ) -> Predictions:
     """Predictions [layer, prompt] of the last position, the vector of that layer put in at the token that answers it.
 
@@ -62,9 +66,9 @@ def with_vectors(
     config, outcomes = learner.model.config, learner.outcomes
     tokens = learner.format.tokens(prompts.positions)
     read, _ = asked(learner.format, prompts.positions, -1)
-    which = worlds(config, SITE, tokens, np.arange(config.applications), np.array(ALL), np.array(read.start))
+    which = worlds(config, site, tokens, np.arange(config.applications), np.array(ALL), np.array(read.start))
     other = vectors[:, :, None] + (recording.value if mode == "add" else 0.0)
-    return outcomes.from_natural(replay(learner, recording, other, SITE, which, read)[:, :, 0])
+    return outcomes.from_natural(replay(learner, recording, other, site, which, read)[:, :, 0])
 
 
 @functools.partial(jax.jit, static_argnames=("mode",))
@@ -119,23 +123,34 @@ def recovered_share(losses: dict[str, Float[Array, "*layer prompt"]]) -> dict[st
     return {name: (mean["dummy"] - mean[name]) / gain for name in ("task vector", "another task", "random")}
 
 
-@functools.partial(jax.jit, static_argnames=("mode",))
+def exchanged(vectors: Float[Array, "layer task width"]) -> Float[Array, "layer task width"]:
+    """Every task's vector less that of the task before it, whose prompts `task_vector_conflict` puts it into.
+
+    Added there it leaves all that is not the task, the question above all. Source: as steering vectors, differences of
+    means times a strength (Turner et al. 2023).
+    """
+    return vectors - jnp.roll(vectors, 1, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("mode", "site"))
 def task_vector_conflict(
     learner: TransformerLearner,
     task: Task,
     vectors: Float[Array, "layer task width"],
     prompts: Prompts,
     mode: str = "replace",
+    site: str = SITE,
 ) -> dict[str, Float[Array, "*layer prompt"]]:
     """Examples of one task, the vector of the next: 1 where the answer is nearer to what the vector's task says.
 
-    Nearness is squared distance of mean targets from E[y | latent, x] at the last position.
+    Nearness is squared distance of mean targets from E[y | latent, x] at the last position. To put one vector in for
+    the other, add `exchanged(vectors)`.
 
     Returns:
         "patched" [layer, prompt], and "unpatched" [prompt], the same of the answers before.
     """
     each = prompts.y.shape[0] // vectors.shape[1]
-    run = recorded(learner, prompts)
+    run = recorded(learner, prompts, site)
 
     def expected(latents: object) -> Array:
         return jax.vmap(lambda latent, x: task.outcome(latent, x).mean_target()[-1])(latents, prompts.x)
@@ -149,6 +164,6 @@ def task_vector_conflict(
 
     moved = jnp.repeat(jnp.roll(vectors, -1, axis=1), each, axis=1)
     return {
-        "patched": wins(with_vectors(learner, prompts, run, moved, mode)),
+        "patched": wins(with_vectors(learner, prompts, run, moved, mode, site)),
         "unpatched": wins(learner.outcomes.from_natural(run.answers[:, 0])),
     }

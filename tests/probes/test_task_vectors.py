@@ -13,6 +13,7 @@ from icl_lab.models import Model, TransformerConfig
 from icl_lab.probes.prompt_pairs import prompts_of, uninformative
 from icl_lab.probes.soft_prompts import soft_prompts
 from icl_lab.probes.task_vectors import (
+    exchanged,
     mean_streams,
     recorded,
     recovered_share,
@@ -103,18 +104,24 @@ def test_the_task_vector_brings_the_gain_back_and_the_controls_do_not(drawn, mod
     assert (np.asarray(shares["another task"]) < 0).all()
 
 
-def test_each_layers_answer_is_that_of_one_eager_patch(drawn):
+def random_with_mlp() -> TransformerLearner:
+    model = Model(TransformerConfig(2, 2 * EXAMPLES + 1, 2, 1, 4, mlp=2))
+    return TransformerLearner(model.init(jax.random.key(7)), model, Interleaved())
+
+
+@pytest.mark.parametrize(("learner", "at"), [(LEARNER, "resid_post"), (random_with_mlp(), "resid_mid")])
+def test_each_layers_answer_is_that_of_one_eager_patch(drawn, learner, at):
     dummies = drawn[2]
     vectors = jax.random.normal(jax.random.key(6), (2, TASKS * EACH, 4))
-    found = jax.jit(lambda: with_vectors(LEARNER, dummies, recorded(LEARNER, dummies), vectors, "add"))().mean
+    found = jax.jit(lambda: with_vectors(learner, dummies, recorded(learner, dummies, at), vectors, "add", at))().mean
     for layer in range(2):
 
         def tap(site, value, layer=layer):
-            return value.at[:, -1].add(vectors[layer]) if site == f"{layer}.resid_post" else value
+            return value.at[:, -1].add(vectors[layer]) if site == f"{layer}.{at}" else value
 
-        answers = LEARNER.model.apply(LEARNER.params, LEARNER.format.encode(dummies), tap=tap)
+        answers = learner.model.apply(learner.params, learner.format.encode(dummies), tap=tap)
         np.testing.assert_allclose(found[layer], answers[:, -1, 0], atol=1e-5)
-    assert np.abs(found[0] - LEARNER(dummies).mean[:, -1]).max() > 0.5
+    assert np.abs(found[0] - learner(dummies).mean[:, -1]).max() > 0.5
 
 
 def test_the_vector_wins_over_the_examples(drawn):
@@ -122,6 +129,19 @@ def test_the_vector_wins_over_the_examples(drawn):
     found = task_vector_conflict(LEARNER, TASK, mean_streams(LEARNER, fitting, TASKS), scoring)
     assert float(found["patched"].mean()) == 1
     assert float(found["unpatched"].mean()) == 0
+
+
+def test_one_vector_in_place_of_the_other_turns_the_answer_into_the_other_tasks(drawn):
+    """What is added is the difference of two mean labels, so the answers move by just that."""
+    fitting, scoring, _, _ = drawn
+    vectors = exchanged(mean_streams(LEARNER, fitting, TASKS))
+    found = task_vector_conflict(LEARNER, TASK, vectors, scoring, "add")
+    assert float(found["patched"].mean()) == 1
+    moved = jnp.repeat(jnp.roll(vectors, -1, axis=1), EACH, axis=1)
+    answers = with_vectors(LEARNER, scoring, recorded(LEARNER, scoring), moved, "add").mean[1].reshape(TASKS, EACH)
+    means = np.asarray(fitting.y[:, :-1]).reshape(TASKS, -1).mean(1)
+    before = np.asarray(LEARNER(scoring).mean[:, -1]).reshape(TASKS, EACH)
+    np.testing.assert_allclose(answers - before, np.tile((np.roll(means, -1) - means)[:, None], EACH), atol=1e-4)
 
 
 def test_a_soft_prompt_is_found_by_descent(drawn):
