@@ -4,18 +4,19 @@
 
 Claim     Labels are the same in all prompts, so that weights could store them all. A transformer trained on many
           classes that come in bursts, the query's class among them, copies the label from the prompt instead: it is
-          right about classes it never saw and does not know labels that the prompt does not hold. With few classes and
+          right about classes it never saw and does not know classes that the prompt does not hold. With few classes and
           no bursts it is the reverse.
 Source    Reddy 2023, "The mechanistic basis of data dependence and abrupt learning in an in-context classification
           task"; Chan et al. 2022; Singh et al. 2023, "The transient nature of emergent in-context learning".
 Time      quick: 3 to 4 minutes on two cores, transience: 5. paper: the published sizes, on an accelerator.
 
 Accuracy on the query, by slice: novel classes with labels of this prompt (context alone helps); known classes whose
-label the prompt does not hold (weights alone help); known classes with swapped labels (the two contradict). The time of
-a transition is the first snapshot at which the accuracy is over half of the way from chance to 1; where it never is,
-the time is censored and given as "> steps". In-context learning is transient where it ends below its best: with 256
-classes in bursts (preset transience, 12,000 steps) accuracy on novel classes rises to .34–.37, a guess among the labels
-of the prompt, and then fades to .14–.16 as the weights take over, .21–.22 lost in each of three seeds.
+items the prompt does not hold (weights alone help; the label may stand there for another class); known classes with
+swapped labels (the two contradict). The time of a transition is the first snapshot at which the accuracy is over half
+of the way from chance to 1; where it never is, the time is censored and given as "> steps". In-context learning is
+transient where it ends below its best: with 256 classes in bursts (preset transience, 12,000 steps) accuracy on novel
+classes rises to .34–.37, a guess among the labels of the prompt, and then fades to .14–.16 as the weights take over,
+.21–.22 lost in each of three seeds.
 """
 
 from typing import Any
@@ -37,7 +38,7 @@ from icl_lab.tasks import LabelMapping
 SOURCE = "Reddy 2023; Chan et al. 2022"
 LINES = {
     "novel": ("novel classes: label in the prompt only", COLOURS["H4"], "-"),
-    "no_match": ("known classes, label not in the prompt", COLOURS["H5"], "--"),
+    "no_match": ("known classes, the query's not in the prompt", COLOURS["H5"], "--"),
     "swapped": ("swapped labels: answers with the prompt's", COLOURS["H1"], "-."),
     "training": ("as in training", "0.45", ":"),
 }

@@ -54,6 +54,7 @@ from icl_lab.streams import stream
 from icl_lab.tasks import LinearRegression
 
 FU = "Fu et al. 2023"
+ROUNDING = 1e-8  # of squared errors of order one, in single precision
 ALGORITHMS = {"gd": "gradient descent", "gd_plus_plus": "GD++", "newton": "Newton's method"}
 
 
@@ -133,7 +134,9 @@ def silent(answers: np.ndarray, y: np.ndarray) -> list[bool]:
 
 def orders(errors: np.ndarray) -> tuple[float, float]:
     """R² of linear and of doubling convergence."""
-    found = convergence_order(jnp.asarray(errors))
+    # From where an error is rounding the curve is level, which is no order of convergence.
+    above = errors > ROUNDING
+    found = convergence_order(jnp.asarray(errors[: len(errors) if above.all() else int(above.argmin()) + 1]))
     return float(found.linear), float(found.doubling)
 
 

@@ -16,9 +16,9 @@ Order: all 24 orders of four examples of a linear regression, paired tokens; the
 in nats, (Δŷ)²/2v with v the exact learner's predictive variance. Length: KL(exact ‖ model) on chains with fresh
 transition matrices, at positions around the training length and up to four times as far; schemes with a table of
 vectors (learned, relative) end with training and cannot be asked beyond. Influence: how far the last prediction follows
-when one transition is changed, and the mean distance of that transition from the query, weighted by it; the outcome
-before the query is the query's own input and left out. Gated recurrent networks stand beside the transformers. All
-figures' values are stored in measured.json.
+when one outcome is changed, and with it the two transitions it is part of, and the mean distance of that outcome from
+the query, weighted by it; the outcome before the query is the query's own input and left out. Gated recurrent networks
+stand beside the transformers. All figures' values are stored in measured.json.
 
 In quick two layers without positions are not invariant, .005 to .011 nats; GRUs (.043 to .050) and two layers with
 learned positions (.018 to .066) depend on the order most. The mean answer over all orders is nearer to the exact one by
@@ -287,7 +287,7 @@ def length_claims(found: dict[str, dict[str, Any]], training: int) -> list[Claim
             members_claim(
                 "influence.alibi_learned",
                 "mean distance of influence: ALiBi's below that of learned positions, seed by seed",
-                SOURCE,
+                "this lab",
                 "below",
                 [f"{a:.3g} against {b:.3g}" for a, b in pairs],
                 [a < b for a, b in pairs],

@@ -169,6 +169,9 @@ def claims_of(name: str, subject: TrainedSubject, own: dict[int, list[list[Look]
                 "the pool's tasks" if small else "none of them",
                 [f"{each.nearest} ({each.remainder:.1%} left, {each.status})" for each in last],
                 [(each.kind == "stored") == small for each in last],
+                # Of a large pool the posterior and the population's lie so near each other that whatever is far from
+                # both may be nearest to either.
+                gate="order" if small else "report",
             )
         )
     for pool, rows in own.items():

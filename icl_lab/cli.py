@@ -147,8 +147,12 @@ def _run(config: Path | None, output: Path, options: list[str]) -> int:
 
 def _report(path: Path) -> int:
     from icl_lab.runs.directory import RunDirectory
+    from icl_lab.runs.yaml_file import read_yaml
 
-    _show_report(RunDirectory.open(path).path, draw=True)
+    directory = RunDirectory.open(path)
+    if not {"subjects", "learner"} & set(read_yaml(directory.config_file)):
+        raise InputError(f"{path}: a calibration or a power analysis, whose own command draws its page; give a run")
+    _show_report(directory.path, draw=True)
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command import CONFIG, ExecutedError, instead_of_a_run, main, refused, write
 
-from icl_lab.runs.claims import Claim
+from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import RunError
@@ -105,6 +105,7 @@ def finished(folder: Path) -> RunDirectory:
     """A run directory that says it is done, with results."""
     directory = RunDirectory.create(RunConfig.model_validate(CONFIG), folder)
     directory.results_file.write_bytes(b"results")
+    write_claims(directory.claims_file, [])
     directory.finish()
     return directory
 
@@ -123,6 +124,12 @@ def test_corrupt_results_are_said_and_nothing_is_lost(tmp_path, command):
     ]
     assert set(before) <= set(tmp_path.rglob("*"))
     assert directory.results_file.read_bytes() == b"resulTs"
+
+
+def test_the_page_of_a_calibration_is_not_drawn_over(tmp_path):
+    (tmp_path / "config.yaml").write_text("families: [markov_chain]\n")
+    refused(main("report", tmp_path), "a calibration or a power analysis, whose own command draws its page; give a run")
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_run_that_is_not_finished_has_no_report(tmp_path):

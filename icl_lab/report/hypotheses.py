@@ -9,7 +9,6 @@ import numpy as np
 
 from icl_lab.report import glossary
 from icl_lab.report.probes import probe_rows, seen_and_predicted
-from icl_lab.report.ratios import best_reference
 from icl_lab.report.sentences import said
 from icl_lab.report.subject import Condition, Subject
 from icl_lab.report.tally import Block, block
@@ -48,8 +47,7 @@ def _distances(subject: Subject, entries: list[Block], name: str) -> str:
     """What would have been near, and what was measured, on every prompt set."""
     rows = []
     for entry in entries:
-        index = best_reference(subject, entry.condition, name)
-        title = "–" if index is None else subject.titles[subject.references[index]]
+        title = ", ".join(best_titles(subject, entry.condition, name)) or "–"
         for row in entry.rows:
             cell = row.cells.get(name)
             known = [other.median for other in row.cells.values() if other is not None]
@@ -67,6 +65,15 @@ def _distances(subject: Subject, entries: list[Block], name: str) -> str:
     if not any(row[0] for row in rows):
         return table(heads[1:], [row[1:] for row in rows], numeric=(2, 3))
     return table(heads, rows, numeric=(3, 4))
+
+
+def best_titles(subject: Subject, condition: Condition, name: str) -> list[str]:
+    """Titles of the references that the distances of a hypothesis are those of; members may differ in it."""
+    stored, keys = subject.strings("hypothesis_reference", "member", "hypothesis"), subject.coordinate("hypothesis")
+    if stored is None or keys is None:
+        return []
+    found = stored[list(condition.members), list(keys).index(name)]
+    return [subject.titles[reference] for reference in dict.fromkeys(found) if reference in subject.titles]
 
 
 def _signatures(subject: Subject, name: str) -> str:

@@ -80,12 +80,16 @@ def _summary(run: Run) -> str:
     trained = sum(len(condition.members) for subject in run.subjects for condition in subject.trained)
     titles = [subject.title for subject in run.subjects]
     tasks = list(dict.fromkeys(filter(None, (subject.text("task") for subject in run.subjects))))
-    parts = [
-        f"{_count(trained, 'network')} of {_count(len(titles), 'kind')} ({'; '.join(titles)}) "
-        f"{'was' if trained == 1 else 'were'} trained to predict from examples in the prompt"
-        + (f" ({'; '.join(tasks)})." if tasks else ".")
-    ]
-    references = max((len(subject.references) for subject in run.subjects), default=0)
+    about = f" ({'; '.join(tasks)})." if tasks else "."
+    if run.subjects and all(subject.text("origin") == "outside" for subject in run.subjects):
+        parts = [f"{'; '.join(titles)}, brought from outside, was asked to predict from examples in the prompt{about}"]
+    else:
+        parts = [
+            f"{_count(trained, 'network')} of {_count(len(titles), 'kind')} ({'; '.join(titles)}) "
+            f"{'was' if trained == 1 else 'were'} trained to predict from examples in the prompt{about}"
+        ]
+    owned = [sum(bool(set(groups) & set(HYPOTHESES)) for groups in subject.groups) for subject in run.subjects]
+    references = max(owned, default=0)
     if references:
         parts.append(
             f"Their answers were compared with those of {references} reference algorithms, which stand for five "
@@ -116,9 +120,18 @@ def _section(subject: Subject, anchor: str, figures: Path) -> Iterator[str]:
         if name == "attention":
             yield viewer(subject, anchor)
         if name == "stress":
+            yield from left_out(subject)
             yield from faults_table(subject)
     for condition in subject.trained:
         yield references_table(subject, condition)
+
+
+def left_out(subject: Subject) -> Iterator[str]:
+    """Why stress tests are missing from the profile."""
+    titles, reasons = subject.json("stress", {}), subject.json("stress_left_out", {})
+    told = [f"{titles[name]['title']} ({why})" for name, why in reasons.items() if name in titles]
+    if told:
+        yield f'<p class="muted">Left out, for some of the tasks at least: {escape("; ".join(told))}.</p>'
 
 
 def figure_html(figures: Path, name: str, draw: Callable[[], Drawing | LeftOut], reading: str) -> str:

@@ -86,7 +86,7 @@ def provenance(run: Run) -> str:
     entries += [(key.capitalize(), str(value)) for key, value in stored.items()]
     seconds = run.attributes.get("wall_seconds")
     if seconds is not None and np.size(seconds) == 1:
-        entries.append(("Duration", _duration(float(np.ravel(seconds)[0]))))
+        entries.append(("Duration of the last session", _duration(float(np.ravel(seconds)[0]))))
     versions = parsed(str(run.attributes.get("versions", "")), None)
     if isinstance(versions, dict):
         entries.append(("Versions", ", ".join(f"{name} {value}" for name, value in sorted(versions.items()))))

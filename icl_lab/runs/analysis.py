@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 PROBE_PROMPTS = 128
 ALIGNED_REFERENCES = 8
+SMALLEST = 1e-12  # nats: of the answer that knows nothing, where it is the subject's own
 
 
 # The probes as programs of their own that run once: only the outermost may choose how it is compiled.
@@ -161,19 +162,26 @@ def _place(values: np.ndarray, have: tuple[Sequence[str], ...], want: tuple[Sequ
 
 
 def _distances(comparison: Comparison, regimes: Sequence[str], references: Sequence[str], bootstrap: int) -> Row:
-    """Distances to references and, as the smallest of theirs, to hypotheses, with intervals over prompts."""
+    """Distances to references and, as those of its best one, to hypotheses, with intervals over prompts.
+
+    A hypothesis's best reference is the same on all prompt sets: that of the smallest mean over them of D_k/D_0.
+    """
     have, want = (comparison.regimes, comparison.references), (regimes, references)
     low, high = comparison.interval(draws=bootstrap) if bootstrap else np.full((2, *comparison.distance.shape), np.nan)
     owners = np.array([owner_of(name) for name in comparison.references])
+    relative = (comparison.distance / np.maximum(comparison.zero, SMALLEST)[:, None]).mean(0)
+    names = np.full(len(HYPOTHESES), "", object)
     best: dict[str, list[np.ndarray]] = {"": [], "_low": [], "_high": []}
-    for hypothesis in HYPOTHESES:
+    for place, hypothesis in enumerate(HYPOTHESES):
         own = np.flatnonzero(owners == hypothesis.key)
-        chosen = own[np.argmin(comparison.distance[:, own].mean(0))] if len(own) else 0
+        chosen = own[np.argmin(relative[own])] if len(own) else 0
+        names[place] = comparison.references[chosen] if len(own) else ""
         for suffix, values in (("", comparison.distance), ("_low", low), ("_high", high)):
             best[suffix].append(values[:, chosen] if len(own) else np.full(len(comparison.regimes), np.nan))
     row: Row = {
         "zero_distance": (("regime",), _place(comparison.zero, (comparison.regimes,), (regimes,))),
         "fitted": (("reference", "parameter"), _parameters(comparison.fits, references)),
+        "hypothesis_reference": (("hypothesis",), names),
     }
     for suffix, values in (("", comparison.distance), ("_low", low), ("_high", high)):
         row[f"distance{suffix}"] = (("regime", "reference"), _place(values, have, want))

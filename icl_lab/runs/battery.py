@@ -17,7 +17,6 @@ from jaxtyping import Array
 
 from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
-from icl_lab.hypotheses.judge import owner_of
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.probes.battery import BATTERY, Probe
 from icl_lab.probes.compiled_once import read_all
@@ -116,12 +115,7 @@ def _varied(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
 
 def best_references(judged: "xarray.Dataset") -> list[str]:
     """Of every hypothesis the reference nearest to one member, "" where none applies."""
-    share = (judged["distance"] / judged["zero_distance"]).mean("regime", skipna=True).values
-    names, found = [str(name) for name in judged["reference"].values], []
-    for hypothesis in HYPOTHESES:
-        own = [i for i, name in enumerate(names) if owner_of(name) == hypothesis.key and np.isfinite(share[i])]
-        found.append(names[min(own, key=lambda i: share[i])] if own else "")
-    return found
+    return [str(name) for name in judged["hypothesis_reference"].values]
 
 
 def fitted_reference(task: Task, judged: "xarray.Dataset", name: str, prepared: Mapping[str, Any]) -> ReferenceLearner:

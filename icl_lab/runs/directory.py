@@ -120,6 +120,20 @@ class RunDirectory:
         """The configuration this run was made from."""
         return parse_config(read_yaml(self.config_file), str(self.config_file))
 
+    def unchanged_config(self) -> RunConfig:
+        """The same, sure that what it says is still what the run was made from: config.yaml and files of users' tasks.
+
+        Raises:
+            InputError: one of them was changed.
+        """
+        config = self.config()
+        if not self.path.name.endswith(config.hash8()):
+            raise InputError(
+                f"{self.path}: config.yaml or a file it names has changed since the run was made (its name would end "
+                f"with {config.hash8()}); run the configuration again"
+            )
+        return config
+
     def status(self) -> dict[str, Any]:
         """The content of status.json; {"state": "new"} where nothing ran yet.
 
@@ -147,7 +161,7 @@ class RunDirectory:
     @property
     def done(self) -> bool:
         """Whether results are complete, so that the run can be reused."""
-        return self.status()["state"] == "done" and self.results_file.exists()
+        return self.status()["state"] == "done" and self.results_file.exists() and self.claims_file.exists()
 
     @property
     def report_is_current(self) -> bool:

@@ -160,7 +160,7 @@ def _described(dataset: "xarray.Dataset", subject: TrainedSubject) -> "xarray.Da
         title=subject.subject.title or subject.name.replace("_", " "),
         description=subject.subject.description,
         model=describe_network(subject.model.config),
-        task=describe_task(subject.members[0].member.task),
+        task="; ".join(dict.fromkeys(describe_task(planned.member.task) for planned in subject.members)),
         family=family_of(subject.members[0].member.task),
         training=describe_training(subject.subject),
         unit_of_loss=subject.members[0].member.task.outcomes.loss,

@@ -36,6 +36,7 @@ class OutsideConfig(NamedSettings):
         name: first part of the directory's name.
         learner: "MODULE:CALLABLE".
         source: digest of the file it comes from.
+        answers: `fingerprint` of what it answers.
         task: the task's configuration.
         judge: how it is judged.
     """
@@ -43,6 +44,7 @@ class OutsideConfig(NamedSettings):
     name: str = "judge"
     learner: str
     source: str
+    answers: str
     task: dict[str, Any]
     judge: JudgeConfig = JudgeConfig()
 
@@ -95,6 +97,13 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> OutsideLear
     return learner
 
 
+def fingerprint(learner: OutsideLearner, task: Task, seed: int) -> str:
+    """Digest of what is answered to the prompts of the trial, to four digits: weights that a file holds show there."""
+    prompts = jax.device_get(task.sample(jax.random.key(seed), TRIED))
+    answers = np.asarray(learner.function(np.asarray(prompts.x), np.asarray(prompts.y)), float)
+    return hashlib.sha256(np.round(answers, 4).tobytes()).hexdigest()[:16]
+
+
 def judge_outside(
     spec: str,
     task: Task,
@@ -103,7 +112,7 @@ def judge_outside(
     output: Path | str,
     say: Say = lambda line: None,
 ) -> RunDirectory:
-    """Judge a callable, or reuse the run where neither its file nor anything else has changed.
+    """Judge a callable, or reuse the run where neither its file nor its answers nor anything else has changed.
 
     Args:
         spec: "MODULE:CALLABLE".
@@ -121,7 +130,9 @@ def judge_outside(
     source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
     source = source or getattr(sys.modules.get(spec.partition(":")[0]), "__file__", None)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
-    settings = OutsideConfig(learner=spec, source=digest, task=described, judge=config)
+    settings = OutsideConfig(
+        learner=spec, source=digest, answers=fingerprint(learner, task, config.seed), task=described, judge=config
+    )
     directory = RunDirectory.create(settings, output)
     if directory.done:
         say(f"reusing {directory.path}: nothing has changed since it was made")
@@ -132,11 +143,18 @@ def judge_outside(
         answered = np.ones(task.positions, bool)
         answered[:-1] = not learner.last_only
         judged = Judged(spec, "trained", learner, bank)
-        dataset = analyse([judged], answered, config.bootstrap, progress=say)
+        try:
+            dataset = analyse([judged], answered, config.bootstrap, progress=say)
+        except (
+            jax.errors.JaxRuntimeError
+        ) as error:  # what the user's code raised, on the way through the compiled program
+            reason = (str(error).strip().splitlines() or [""])[-1]
+            raise InputError(f"{spec}: called with the judge's {len(bank.prompts.y)} prompts: {reason}") from None
         title = spec.partition(":")[2]
         dataset = dataset.assign_attrs(
             title=title,
             model=f"{spec}, brought from outside",
+            origin="outside",
             task=describe_task(task),
             family=family_of(task),
             unit_of_loss=task.outcomes.loss,

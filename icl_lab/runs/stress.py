@@ -14,6 +14,7 @@ from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.runs.battery import best_references, fitted_reference, key_of
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.errors import InputError
 from icl_lab.runs.results import read_results, write_results
 from icl_lab.runs.train import train_subjects, untrained_params
 from icl_lab.statistics import bootstrap_interval
@@ -91,7 +92,7 @@ def with_stress(
         names: of perturbations; empty: all.
         progress: called with a line per member.
     """
-    chosen = [PERTURBATIONS[name] for name in names or PERTURBATIONS]
+    chosen = [PERTURBATIONS[name] for name in dict.fromkeys(names or PERTURBATIONS)]
     shared: dict[Any, Given] = {}
     chance: dict[Any, np.ndarray] = {}
     own, compared, faults = [], [], []
@@ -100,6 +101,8 @@ def with_stress(
         key = key_of(member.task)
         if key not in shared:
             shared[key] = given_of(member.task, chosen, stream(seed, "stress"))
+            for name, why in shared[key].left_out.items() if names else ():
+                progress(f"{name} is left out for {member.label}: {why}")
             chance[key] = all_terms(chosen, shared[key], ReferenceLearner(member.task, {}, CHANCE)).mean(-1)
         own.append(all_terms(chosen, shared[key], member.learner))
         learners = references_of(member, judged.isel(member=index))
@@ -194,7 +197,11 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
     Raises:
         InputError: the run is not finished, its results are damaged, or another process works on it.
     """
-    config = directory.config()
+    config = directory.unchanged_config()
+    tasks = [planned.member.task for subject in config.subjects.values() for planned in subject.members(config.seed)]
+    reasons = {name: [PERTURBATIONS[name].applies(task) for task in tasks] for name in names}
+    if reasons and all(all(each) for each in reasons.values()):
+        raise InputError(f"--only: {names[0]!r} makes no sense for any task of this run: {reasons[names[0]][0]}")
     with directory.locked():
         groups, attributes = read_results(directory)
         trained = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)

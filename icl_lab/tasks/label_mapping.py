@@ -40,7 +40,7 @@ class LabelMapping(Task):
         fixed: probability of the fixed map.
         slice: "training"; or, to tell what a learner relies on: "novel": bursty prompts of classes that training never
             shows, random labels; "swapped": bursty prompts of known classes, label l + 1 in place of l; "no_match":
-            known classes with fixed labels, that of the query not in the context.
+            known classes with fixed labels, the query's class (if not its label) absent from the context.
         seed: of the means.
 
     Source: Reddy 2023, "The mechanistic basis of data dependence and abrupt learning in an in-context classification

@@ -96,7 +96,7 @@ def regression(weights: np.ndarray, x: np.ndarray, y: np.ndarray, noise: float, 
 def test_noise_prior_between_and_distractors_by_enumeration(given):
     task = KINDS["regression pool"]
     weights = pool_weights(task)
-    pairs = np.array([(a + b) / 2 for a in weights for b in weights])
+    pairs = np.array([(a + b) / 2 for a, b in itertools.permutations(weights, 2)])
     changed = {
         "label_noise": lambda x, y: regression(weights, x, y, 0.5 * np.sqrt(2)),
         "prior": lambda x, y: regression(pool_weights(task, 2.0), x, y, 0.5),

@@ -131,6 +131,10 @@ def subject(
                 "hypothesis_distance": ((member, regime, "hypothesis"), hypothesis),
                 "hypothesis_distance_low": ((member, regime, "hypothesis"), hypothesis * 0.9),
                 "hypothesis_distance_high": ((member, regime, "hypothesis"), hypothesis * 1.1),
+                "hypothesis_reference": (
+                    (member, "hypothesis"),
+                    [[NAMES[[*GROUPS].index(key)] for key in HYPOTHESES] for _ in place],
+                ),
                 "verdict": ((member,), verdicts),
                 "trajectory_distance": ((member, "step", regime, reference), np.stack(training, axis=1)),
                 "trajectory_verdict": (

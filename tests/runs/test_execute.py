@@ -1,5 +1,6 @@
 """A whole tiny run: trained, judged, stored, reused; and the claims that are made of verdicts."""
 
+import itertools
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from icl_lab.report import build
 from icl_lab.runs.claims import read_claims
 from icl_lab.runs.config import parse_config
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.errors import InputError
 from icl_lab.runs.execute import execute, expected_claims, general_claims
 from icl_lab.runs.planted import recognised
 from icl_lab.runs.results import read_results
@@ -167,6 +169,28 @@ def test_a_finished_run_can_be_stressed_again(run, tmp_path):
     assert before[kept].identical(after[kept].assign_attrs(before.attrs))
 
 
+def test_what_is_asked_twice_is_stored_once_and_what_makes_no_sense_is_refused(run, tmp_path):
+    copied = tmp_path / run[0].path.name
+    shutil.copytree(run[0].path, copied)
+    stress_run(RunDirectory.open(copied), ["unseen", "unseen"])
+    stress_run(RunDirectory.open(copied), ["order"])
+    found = read_results(RunDirectory.open(copied))[0]["small"]["perturbation"].values
+    assert sorted(map(str, found)) == ["length", "order", "unseen"]
+    with pytest.raises(InputError, match="'label_codes' makes no sense for any task of this run: "):
+        stress_run(RunDirectory.open(copied), ["label_codes"])
+
+
+def test_a_run_whose_configuration_was_edited_is_not_stressed(run, tmp_path):
+    copied = tmp_path / run[0].path.name
+    shutil.copytree(run[0].path, copied)
+    directory = RunDirectory.open(copied)
+    text = directory.config_file.read_text()
+    assert "steps: 12" in text
+    directory.config_file.write_text(text.replace("steps: 12", "steps: 13", 1))
+    with pytest.raises(InputError, match=r"config\.yaml or a file it names has changed since the run was made"):
+        stress_run(directory, ["order"])
+
+
 def test_the_last_snapshot_is_judged_like_the_trained_member(run):
     data = read_results(run[0])[0]["small"].sel(member=[0, 1])
     last = data["trajectory_distance"].isel(step=-1)
@@ -174,11 +198,15 @@ def test_the_last_snapshot_is_judged_like_the_trained_member(run):
 
 
 def test_the_hypothesis_distance_is_that_of_its_best_reference(run):
+    """Best by the mean share of the distance to the answer that knows nothing, and stored with its name."""
     data = read_results(run[0])[0]["small"]
-    own = data["hypothesis_of"].values == "H4"
-    best = data["distance"].values[0][:, own].mean(0).argmin()
-    expected = data["distance"].values[0][:, own][:, best]
-    np.testing.assert_allclose(data["hypothesis_distance"].sel(hypothesis="H4").values[0], expected)
+    for member, key in itertools.product(range(3), ("H1", "H3", "H4", "H5")):
+        own = data.isel(member=member, reference=np.flatnonzero(data["hypothesis_of"].values == key))
+        share = (own["distance"] / own["zero_distance"]).mean("regime")
+        best = str(own["reference"].values[int(share.argmin())])
+        assert str(data["hypothesis_reference"].sel(member=member, hypothesis=key).values) == best
+        found = data["hypothesis_distance"].sel(member=member, hypothesis=key)
+        np.testing.assert_allclose(found.values, own["distance"].sel(reference=best).values)
 
 
 def test_running_again_reuses_the_run(run):

@@ -116,6 +116,14 @@ def test_it_is_judged_stored_and_reused(module, tmp_path, bank, monkeypatch):
     assert said == [f"reusing {directory.path}: nothing has changed since it was made"]
 
 
+def test_other_answers_are_another_run(module):
+    """Weights that a file holds show in the answers, not in the source."""
+    first, again = (outside.fingerprint(learner(f"{module}:ridge"), TASK, 0) for _ in range(2))
+    assert first == again
+    scaled = OutsideLearner(lambda x, y: 1.1 * outside.load_callable(f"{module}:ridge")(x, y), TASK.outcomes, False)
+    assert outside.fingerprint(scaled, TASK, 0) != first
+
+
 def test_the_command_refuses_in_one_line(module):
     refused(main("judge", "brought:peeking"), "depends on what comes later")
     refused(main("judge", "brought:ridge", "--task", "linear_regresion"), "did you mean 'linear_regression'?")

@@ -80,7 +80,8 @@ def _matrix(axes: Axes, records: Records, groups: Sequence[str], labelled: bool)
     for row, group in enumerate(groups):
         rows = chosen(records, group=group, noise=("none", "low"))
         trained = int(np.sum(np.asarray(records["group"]) == group))
-        count = f"{len(rows)}" if group not in STUDENTS else f"{len(rows)}/{trained}" if trained else ""
+        known = len(set(np.asarray(records["name"])[rows].tolist()))  # learners, each judged at one noise or two
+        count = f"{known}" if group not in STUDENTS else f"{known}/{trained}" if trained else ""
         axes.text(len(COLUMNS) + 0.08, row + 0.5, count, size=7, color=MUTED, va="center")
         for column, outcome in enumerate(COLUMNS):
             said = outcome in HYPOTHESES

@@ -26,13 +26,13 @@ from icl_lab.report.vocabulary import (
 )
 
 READING = (
-    "Each number is the distance in nats between the model's answers and the nearest reference of that hypothesis "
-    "on one set of prompts: the median over members, with the range over members and their 95% intervals over "
-    "prompts in brackets. Small is near; tinted cells are within the near ratio of the nearest hypothesis on "
-    "those prompts. The mark and 'k of n' above them is the verdict, which needs nearness on all sets of prompts "
-    "at once; a second line of marks, where networks were looked into, is the verdict on the mechanism, from evidence "
-    "inside them alone. The remainder is the distance left to the nearest reference, in percent of the distance of "
-    "the answer that knows nothing: zero, or equal shares."
+    "Each number is the distance in nats between the model's answers and the best reference of that hypothesis, the "
+    "same one on all sets of prompts, on one of them: the median over members, with the range over members and their "
+    "95% intervals over prompts in brackets. Small is near; tinted cells are within the near ratio of the nearest "
+    "hypothesis on those prompts. The mark and 'k of n' above them is the verdict, which needs nearness on all sets "
+    "of prompts at once; a second line of marks, where networks were looked into, is the verdict on the mechanism, "
+    "from evidence inside them alone. The remainder is the distance left to the nearest reference, in percent of the "
+    "distance of the answer that knows nothing: zero, or equal shares."
 )
 LEFT, COLUMN, HEADER, INSIDE, ROW, FAMILY = 1.42, 1.2, 0.42, 0.2, 0.34, 0.34  # inches
 NEAREST = LEFT + 5 * COLUMN + 0.08

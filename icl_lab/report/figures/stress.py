@@ -19,7 +19,8 @@ READING = (
     "prompts against the exact learner who knows of the change. Grey bar: what the exact learner of the training prior "
     "loses there, which no mechanism could avoid; a dot right of its end is a bias of the mechanism. Lower rows: "
     "changes that keep all information, and how far the answer moves: 0 for the exact learner. Coloured ticks: "
-    "the nearest reference of each hypothesis, its median over members; ×: a learner that knows nothing."
+    "the nearest reference of each hypothesis, its median over members (an arrow: farther than the axis shows); ×: a "
+    "learner that knows nothing."
 )
 LEFT, ROW, GAP, LEAST, PANELS = 3.0, 0.27, 0.3, 1e-4, 3
 BESIDE = 1.2  # ratio of neighbours at the left edge
@@ -117,7 +118,8 @@ def _draw(axes: Axes, subject: Subject, rows: list[dict[str, np.ndarray]], condi
             if np.isfinite(value):
                 edge += value <= LEAST
                 at = LEAST * BESIDE ** (edge - 1) if value <= LEAST else min(float(value), right)
-                axes.scatter(at, y, s=80, marker="|", linewidth=2.0, color=COLOURS[key], zorder=3, clip_on=False)
+                marker, size = ("|", 80) if value <= right else (">", 30)
+                axes.scatter(at, y, s=size, marker=marker, linewidth=2.0, color=COLOURS[key], zorder=3, clip_on=False)
         chance = row["chance"][own[0]]
         if np.isfinite(chance):
             axes.scatter(max(float(chance), LEAST), y, s=26, marker="x", color=MUTED, zorder=3)

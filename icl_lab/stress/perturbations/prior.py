@@ -33,14 +33,15 @@ def _unseen(task: Task, strength: Strength) -> Task:
 
 @task_dataclass
 class Between(Derived):
-    """Latents between two members of the base's pool, `share` of the way: a pool of M² latents."""
+    """Latents between two different members of the base's pool, `share` of the way: a pool of M(M − 1) latents."""
 
     share: Any = 0.5
 
     def pool_latent(self, index: Array) -> Any:
         size = self.base.prior.size  # pyrefly: ignore[missing-attribute]
-        pair = self.base.pool_latent(index // size), self.base.pool_latent(index % size)
-        return self.base.interpolate(*pair, self.share)
+        first, step = jnp.divmod(index, size - 1)
+        second = (first + 1 + step) % size
+        return self.base.interpolate(self.base.pool_latent(first), self.base.pool_latent(second), self.share)
 
 
 def _between_applies(task: Task) -> str:
@@ -48,6 +49,8 @@ def _between_applies(task: Task) -> str:
         return why
     if not isinstance(task.prior, Pool):
         return _needs_pool(task)
+    if int(task.prior.size) < 2:
+        return "a pool of one member has nothing between"
     if int(task.prior.size) > MOST:
         return f"pool: {int(task.prior.size)} members have too many pairs; at most {MOST} members"
     try:
@@ -61,7 +64,7 @@ def _between(task: Task, strength: Strength) -> Task:
     if not strength:
         return task
     assert isinstance(task.prior, Pool)
-    pairs = Pool(task.prior.size**2, task.prior.seed)  # pyrefly: ignore[bad-argument-type]
+    pairs = Pool(task.prior.size * (task.prior.size - 1), task.prior.seed)  # pyrefly: ignore[bad-argument-type]
     return Between(examples=task.examples, prior=pairs, base=task, share=strength)
 
 
