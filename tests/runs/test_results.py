@@ -32,6 +32,7 @@ def dataset(seed: int) -> xarray.Dataset:
 def test_groups_and_attributes_come_back(directory):
     groups = {"a": dataset(0), "planted": dataset(1)}
     write_results(directory, groups, {"name": "small", "seconds": 1.5})
+    write_claims(directory.claims_file, [])
     directory.finish()
     found, attributes = read_results(directory)
     assert attributes == {"name": "small", "seconds": 1.5}
