@@ -8,13 +8,14 @@ mean distance to reference k in regime r, j the nearest reference and D_0(r) the
    posterior of pool Bayes) and nowhere 1.5× nearer than that: a near miss counts only by being nearer;
 3. D_j(r) > 2% of max(D_0(r), .002) in some regime, over all prompts or over the nine tenths with the smaller D_0, or
    D_0 ≤ .002 everywhere (it answers nothing): unexplained;
-4. a reference outside the near set is *rejected* if somewhere at least 4× farther than max(D_j(r), .002); a decoy or
-   rival that is neither near nor rejected, or nothing rejected at all: inconclusive;
+4. a reference outside the near set is far if somewhere at least 4× farther than max(D_j(r), .002), and *rejected* if
+   it is also more than 3·.002 nats from what j itself answers: one that is nearer there is the same function. A decoy
+   or rival that is neither near nor far, or nothing far at all: inconclusive;
 5. otherwise the hypotheses of the near set are supported together. A hypothesis none of whose references is near, but
    not all rejected, is *undecided*.
 
 Figures: `icl-lab calibrate` measures them, on prompts, pools and parameters of seeds that the rule was not chosen on.
-Six changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
+Seven changes to the first rule came out of measuring. The input shift is ×1.5 instead of ×2, under which two and more
 gradient steps explode and their tails drown the mean. The nearest reference is the one of smallest D_k/D_0 averaged
 over regimes. Near misses are listed: without them a posterior tempered with β = .35 or 2.5 counted as pool Bayes (6 of
 6 supported H1, now 0 of 13). And a reference between the two thresholds leaves its own hypothesis undecided instead of
@@ -24,7 +25,9 @@ on chains, 1 of 64 on regression, before and after). And the remainder must be s
 with the largest answers too: five steps at rates that explode on some prompts, shown wrong labels, passed for plain
 steps (8 of 133 distorted learners) because a few prompts decided the means. And a variation that is 1.5× nearer than
 what it varies is the answer: posteriors over conjunctions with half the noise passed for exact ones (2 of 16 near
-misses, now 0, on seeds from 1000; 5 of 32 before on seeds from 2000, 0 of 32 now on seeds from 3000).
+misses, now 0, on seeds from 1000; 5 of 32 before on seeds from 2000, 0 of 32 now on seeds from 3000). The last one
+names nothing else: what is the same function as the nearest reference is not rejected, which disturbed answers had done
+to it (3 of 702 on seeds from 4000).
 
 A hypothesis is refuted when every one of its references is rejected, whatever the status; it coincides when its near
 references all have a simpler near counterpart that suffices. The mechanism stays "not tested": behaviour cannot show
@@ -32,6 +35,7 @@ it.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,6 +113,7 @@ class Comparison:
         per_prompt: [regime, reference, prompt].
         zero_per_prompt: distance to the zero predictor, [regime, prompt].
         fits: reference → fitted parameters and predictions.
+        between: distance between the fitted answers of two references, [regime], nats.
     """
 
     regimes: tuple[str, ...]
@@ -117,6 +122,7 @@ class Comparison:
     per_prompt: np.ndarray
     zero_per_prompt: np.ndarray
     fits: dict[str, Fit]
+    between: Callable[[str, str], np.ndarray]
 
     @property
     def zero(self) -> np.ndarray:
@@ -157,7 +163,12 @@ def compare(bank: Bank, subject: Predictions, fits: dict[str, Fit] | None = None
     per_prompt = np.stack([per_reference[:, r] for r in rows])
     to_zero = bank.distances(answers, zero_predictor(answers))
     zero = np.stack([to_zero[r] for r in rows])
-    return Comparison(bank.regimes, tuple(fits), per_prompt.mean(-1), per_prompt, zero, fits)
+
+    def between(first: str, second: str) -> np.ndarray:
+        apart = bank.distances(fits[first].predictions, fits[second].predictions)
+        return np.array([apart[r].mean() for r in rows])
+
+    return Comparison(bank.regimes, tuple(fits), per_prompt.mean(-1), per_prompt, zero, fits, between)
 
 
 def zero_predictor(answers: Predictions) -> Predictions:
@@ -182,7 +193,10 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     near = np.all(ratio <= thresholds.near, axis=0)
     silent = bool((comparison.zero <= thresholds.floor).all())
     # Of a learner that answers nothing, being farther than another reference says nothing.
-    rejected = np.any(ratio >= thresholds.reject, axis=0) & ~near & (not silent)
+    far = np.any(ratio >= thresholds.reject, axis=0) & ~near & (not silent)
+    same = thresholds.near * thresholds.floor
+    beyond = (names[index] for index in np.flatnonzero(far))
+    rejected = tuple(name for name in beyond if np.any(comparison.between(names[nearest], name) > same))
     order = np.argsort(ratio.max(0))
     near_names = tuple(names[i] for i in order if near[i])
     remainders = comparison.remainder(nearest, thresholds.floor)
@@ -193,7 +207,7 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     between = tuple(
         names[i]
         for i in order
-        if not near[i] and not rejected[i] and owner_of(names[i]) in ("decoy", "rival") and names[i] not in yielding
+        if not near[i] and not far[i] and owner_of(names[i]) in ("decoy", "rival") and names[i] not in yielding
     )
     reasons = []
     decoys = [name for name in near_names if owner_of(name) == "decoy" and name not in yielding]
@@ -209,7 +223,7 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
         reasons.append(f"decoys are as near as the nearest reference: {', '.join(decoys)}")
     if between:
         reasons.append(f"neither near nor {thresholds.reject:g}× farther: {', '.join(between)}")
-    if not rejected.any():
+    if not far.any():
         reasons.append("no reference is rejected")
     if near_names and all(owner_of(name) == "rival" for name in near_names):
         reasons.append(f"only rivals outside the five hypotheses are near: {', '.join(near_names)}")
@@ -217,12 +231,11 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
     unexplained = silent or remainder > thresholds.remainder
     status = "unexplained" if unexplained else "inconclusive" if reasons else "supported"
     supported, refuted, undecided, coincides = [], [], [], []
-    rejected_names = {names[i] for i in range(len(names)) if rejected[i]}
     for hypothesis in HYPOTHESES:
         own = [r.name for r in hypothesis.references if r.name in names]
         close = [name for name in own if name in near_names]
         needed = [name for name in close if hypothesis.suffices.get(name) not in near_names]
-        if own and all(name in rejected_names for name in own):
+        if own and all(name in rejected for name in own):
             refuted.append(hypothesis.key)
         elif status == "supported" and needed:
             supported.append(hypothesis.key)
@@ -238,7 +251,7 @@ def judge(comparison: Comparison, thresholds: Thresholds = THRESHOLDS) -> Verdic
         refuted=tuple(refuted),
         undecided=tuple(undecided),
         coincides=tuple(coincides),
-        rejected=tuple(n for n in names if n in rejected_names),
+        rejected=rejected,
         remainder=remainder,
         reasons=tuple(reasons),
     )

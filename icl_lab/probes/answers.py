@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
@@ -36,9 +37,9 @@ def last_answer(learner: Learner, prompts: Prompts) -> Float[Array, "batch targe
     return learner(prompts).mean_target()[:, -1]
 
 
-@functools.partial(jax.jit, static_argnames="prompts")
+@functools.partial(jax.jit, static_argnames="prompts", compiler_options=FOR_ONE_RUN)
 def sample(task: Task, key: Array, prompts: int = 64) -> Prompts:
-    """Prompts from the task's prior, compiled."""
+    """Prompts from the task's prior: compiled, as a loop over a large pool has to be, but in a hurry."""
     with jax.default_matmul_precision("highest"):
         return task.sample(key, prompts)
 

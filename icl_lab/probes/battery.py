@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
+from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.learners.reference import has_classes, has_pool, has_real_outcomes
 from icl_lab.probes.answers import Learner, as_given, sample
 from icl_lab.probes.copying import label_copying, pool_snapping, vary_pool_snapping
@@ -81,7 +82,7 @@ def ask(probe: Probe, task: Task, key: Array, prompts: int = 64) -> Any:
     return _vary(probe, task, vary_key, sample(task, sample_key, prompts))
 
 
-@functools.partial(jax.jit, static_argnames="probe")
+@functools.partial(jax.jit, static_argnames="probe", compiler_options=FOR_ONE_RUN)
 def _vary(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
     with jax.default_matmul_precision("highest"):
         return probe.vary(task, key, given)

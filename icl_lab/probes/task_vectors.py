@@ -3,8 +3,8 @@
 Hendel et al. 2023 put it in place of a dummy prompt's stream; Todd et al. 2024 add theirs. Where the query's own token
 is the one that answers, replacing its stream also removes the query, so in late layers only the answer without it can
 come back; adding keeps it. In a layer's middle, `resid_mid`, the examples have been read there and the MLP has not. All
-batches here are sorted by task, as `prompts_of` gives them: those of one task stand
-next to each other, as many of each.
+batches here are sorted by task, as `prompts_of` gives them: those of one task stand next to each other, as many of
+each.
 """
 
 import functools

@@ -86,8 +86,9 @@ def verdict_rule(limits: Thresholds) -> list[str]:
         f"more than {limits.nearer:g} times nearer.",
         f"If the nearest leaves more than {limits.remainder:.0%} of the distance of the answer that knows nothing, "
         "the subject is unexplained.",
-        f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected. With a decoy or "
-        "rival that is neither near nor rejected the verdict is inconclusive, and so it is when nothing was rejected.",
+        f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected, unless its "
+        f"answers are within {limits.near * limits.floor:g} nats of the nearest one's: that is the same function. "
+        "With a decoy or rival between near and far the verdict is inconclusive, and so it is when nothing was far.",
         "Otherwise the hypotheses of the near references are supported together. A hypothesis is refuted when all "
         "of its references are rejected, undecided when some are neither near nor rejected, and coincides (≡) when "
         "each of its near references has a simpler near counterpart, "

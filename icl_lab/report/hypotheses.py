@@ -47,7 +47,7 @@ def _distances(subject: Subject, entries: list[Block], name: str) -> str:
     """What would have been near, and what was measured, on every prompt set."""
     rows = []
     for entry in entries:
-        title = ", ".join(best_titles(subject, entry.condition, name)) or "–"
+        title = best_titles(subject, entry.condition, name) or "–"
         for row in entry.rows:
             cell = row.cells.get(name)
             known = [other.median for other in row.cells.values() if other is not None]
@@ -67,13 +67,10 @@ def _distances(subject: Subject, entries: list[Block], name: str) -> str:
     return table(heads, rows, numeric=(3, 4))
 
 
-def best_titles(subject: Subject, condition: Condition, name: str) -> list[str]:
-    """Titles of the references that the distances of a hypothesis are those of; members may differ in it."""
-    stored, keys = subject.strings("hypothesis_reference", "member", "hypothesis"), subject.coordinate("hypothesis")
-    if stored is None or keys is None:
-        return []
-    found = stored[list(condition.members), list(keys).index(name)]
-    return [subject.titles[reference] for reference in dict.fromkeys(found) if reference in subject.titles]
+def best_titles(subject: Subject, condition: Condition, name: str) -> str:
+    """Titles of a hypothesis' best references; members may differ in it."""
+    found = dict.fromkeys(subject.best_references(condition, name))
+    return ", ".join(subject.titles[reference] for reference in found if reference)
 
 
 def _signatures(subject: Subject, name: str) -> str:
@@ -134,7 +131,7 @@ def _probes(subject: Subject, name: str) -> str:
             effect = "does not tell" if np.isnan(row.effect) else f"{row.effect:+.2f}"
             differ = f"{int((row.p < CERTAIN).sum())} of {len(row.p)}"
             rows.append([row.title, row.statistic, number(row.predicted), number(row.seen), interval, effect, differ])
-        reference = ", ".join(dict.fromkeys(found.titles(condition, name)))
+        reference = best_titles(subject, condition, name)
         where = f"{condition.label}: " if condition.label else ""
         if not rows:
             parts.append(f'<p class="missing">{escape(where)}none of its references applies.</p>')

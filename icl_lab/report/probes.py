@@ -29,14 +29,6 @@ class Probed:
         known = self.subject.json("probes", {}).get(probe, {})
         return str(known.get("title", probe.replace("_", " "))), name
 
-    def titles(self, condition: Condition, hypothesis: str) -> list[str]:
-        """The references that spoke for a hypothesis, one per member."""
-        names = self.subject.strings("probe_reference", "member", "hypothesis")
-        if names is None:
-            return []
-        chosen = names[list(condition.members), self.hypotheses.index(hypothesis)]
-        return [self.subject.titles.get(name, name) for name in chosen if name]
-
     def effects(self, condition: Condition) -> np.ndarray:
         """Medians over members of difference / spread of the predictions, [hypothesis, statistic]."""
         return median(self.arrays["effect"][list(condition.members)])

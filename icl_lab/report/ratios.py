@@ -35,19 +35,11 @@ def ratios(subject: Subject) -> np.ndarray | None:
     return np.maximum(largest(distance / np.maximum(own, subject.thresholds.floor), axis=1), 1.0)
 
 
-def best_reference(subject: Subject, condition: Condition, group: str) -> int | None:
-    """Index of the reference of `group` (a hypothesis, "rival", "decoy") nearest to the condition's members."""
+def times_farther(subject: Subject, condition: Condition, hypothesis: str) -> float:
+    """Median over members of the ratio of a hypothesis' best reference; NaN where unknown."""
     table = ratios(subject)
-    candidates = [index for index, groups in enumerate(subject.groups) if group in groups]
-    if table is None or not candidates:
-        return None
-    typical = median(table[np.ix_(list(condition.members), candidates)], axis=0)
-    return candidates[int(np.nanargmin(typical))] if np.isfinite(typical).any() else None
-
-
-def times_farther(subject: Subject, condition: Condition, group: str) -> float:
-    """Median over members of the ratio of `group`'s nearest reference in its worst regime; NaN where unknown."""
-    index, table = best_reference(subject, condition, group), ratios(subject)
-    if index is None or table is None:
+    names = subject.best_references(condition, hypothesis)
+    if table is None or not any(names):
         return float("nan")
-    return float(median(table[list(condition.members), index]))
+    pairs = zip(condition.members, names, strict=True)
+    return float(median(np.array([table[member, subject.references.index(name)] for member, name in pairs if name])))

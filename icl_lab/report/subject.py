@@ -119,6 +119,14 @@ class Subject:
         found = self.strings("hypothesis_of", "reference")
         return [("decoy",)] * len(self.references) if found is None else [groups_of(item) for item in found]
 
+    def best_references(self, condition: Condition, hypothesis: str) -> list[str]:
+        """Of every member the reference from which its distance to the hypothesis is measured, "" if there is none."""
+        stored, keys = self.strings("hypothesis_reference", "member", "hypothesis"), self.coordinate("hypothesis")
+        if stored is None or keys is None or hypothesis not in keys:
+            return [""] * len(condition.members)
+        chosen = stored[list(condition.members), list(keys).index(hypothesis)]
+        return [name if name in self.references else "" for name in chosen]
+
     @cached_property
     def verdicts(self) -> list[dict[str, Any]]:
         """One dictionary per member, empty where there is no verdict."""

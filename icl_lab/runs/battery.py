@@ -5,7 +5,6 @@ nearest to the member (smallest D_k/D_0, mean over prompt sets), at the paramete
 subject and reference differ; the function verdict does not depend on it.
 """
 
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.probes.battery import BATTERY, Probe
+from icl_lab.probes.battery import BATTERY, ask
 from icl_lab.probes.compiled_once import read_all
-from icl_lab.prompts import Prompts
 from icl_lab.runs.analysis import Judged
 from icl_lab.runs.contrasts import contrast
 from icl_lab.streams import stream
@@ -44,8 +40,8 @@ def seen_and_predicted(
 
     Adds `probe_seen` [member, statistic], `probe_predicted`, `probe_difference` (seen − predicted, mean over prompts)
     with `_low` and `_high`, `probe_p` and `probe_effect` [member, hypothesis, statistic] (`contrasts.Contrast`, all
-    hypotheses and statistics of a member corrected together), `probe_reference` [member, hypothesis], the name of the
-    reference, and the attribute `probes`, JSON: probe → title, question, statistics.
+    hypotheses and statistics of a member corrected together), and the attribute `probes`, JSON: probe → title,
+    question, statistics.
 
     Args:
         members: as they were judged.
@@ -59,13 +55,12 @@ def seen_and_predicted(
     tasks = {key_of(member.bank.task): member.bank.task for member in members}
     shared = [n for n in names or BATTERY if all(BATTERY[n].applies(task) for task in tasks.values())]
     rows = []
-    chosen = np.full((len(members), len(HYPOTHESES)), "", object)
     for index, member in enumerate(members):
         progress(f"asking {member.label}")
         task = member.bank.task
         key = key_of(task)
         if key not in asked:
-            asked[key] = asked_of(task, stream(seed, "battery"), shared)
+            asked[key] = {name: ask(BATTERY[name], task, stream(seed, "battery"), PROMPTS) for name in shared}
         if not asked[key]:
             return judged
         seen = _together(read_all(member.learner, task, asked[key], PROMPTS))
@@ -74,7 +69,6 @@ def seen_and_predicted(
             if name:
                 reference = fitted_reference(task, judged.isel(member=index), name, member.bank.prepared[name])
                 predicted[place] = _together(read_all(reference, task, asked[key], PROMPTS))
-                chosen[index, place] = name
         found = contrast(seen, predicted, bootstrap)._asdict()
         rows.append({"seen": seen.mean(0), "predicted": predicted.mean(1)} | found)
     dims = ("member", "hypothesis", "statistic")
@@ -83,34 +77,10 @@ def seen_and_predicted(
         for name in rows[0]
     }
     data = {f"probe_{'difference_' if name in ('low', 'high') else ''}{name}": value for name, value in data.items()}
-    data["probe_reference"] = (("member", "hypothesis"), chosen)
     probes = {name: BATTERY[name] for name in next(iter(asked.values()))}
     told = {n: {"title": p.title, "question": p.question, "statistics": p.statistics} for n, p in probes.items()}
     labels = [f"{name}: {statistic}" for name, probe in probes.items() for statistic in probe.statistics]
     return judged.assign(data).assign_coords(statistic=labels).assign_attrs(probes=json.dumps(told))
-
-
-def asked_of(task: Task, key: Array, names: Sequence[str]) -> dict[str, Any]:
-    """Probe → what it asks, of those that make sense for the task; all start from the same prompts.
-
-    Compiled, as a loop over a large pool has to be, but in a hurry: every program runs once per task.
-    """
-    sample_key, vary_key = jax.random.split(key)
-    wanted = [BATTERY[name] for name in names if BATTERY[name].applies(task)]
-    given = _sampled(task, sample_key) if wanted else None
-    return {probe.name: _varied(probe, task, vary_key, given) for probe in wanted}
-
-
-@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
-def _sampled(task: Task, key: Array) -> Prompts:
-    with jax.default_matmul_precision("highest"):
-        return task.sample(key, PROMPTS)
-
-
-@functools.partial(jax.jit, static_argnames="probe", compiler_options=FOR_ONE_RUN)
-def _varied(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
-    with jax.default_matmul_precision("highest"):
-        return probe.vary(task, key, given)
 
 
 def best_references(judged: "xarray.Dataset") -> list[str]:

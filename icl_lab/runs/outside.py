@@ -72,8 +72,8 @@ def load_callable(spec: str) -> Function:
     return found
 
 
-def adapted(spec: str, function: Function, task: Task, seed: int) -> OutsideLearner:
-    """The callable as a learner, after a trial: it answers in the right shape and does not look ahead.
+def adapted(spec: str, function: Function, task: Task, seed: int) -> tuple[OutsideLearner, np.ndarray]:
+    """The callable as a learner, and its answers in a trial: of the right shape, and it does not look ahead.
 
     Raises:
         InputError: what is wrong, in one line.
@@ -94,14 +94,12 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> OutsideLear
             f"{spec}: the answer at position {at} depends on what comes later; it may use only x_{at} and the {at} "
             "examples before it"
         )
-    return learner
+    return learner, answers
 
 
-def fingerprint(learner: OutsideLearner, task: Task, seed: int) -> str:
-    """Digest of what is answered to the prompts of the trial, to four digits: weights that a file holds show there."""
-    prompts = jax.device_get(task.sample(jax.random.key(seed), TRIED))
-    answers = np.asarray(learner.function(np.asarray(prompts.x), np.asarray(prompts.y)), float)
-    return hashlib.sha256(np.round(answers, 4).tobytes()).hexdigest()[:16]
+def fingerprint(answers: np.ndarray) -> str:
+    """Digest of the answers in a trial, to four digits: weights that a file holds show there."""
+    return hashlib.sha256(np.round(answers.astype(float), 4).tobytes()).hexdigest()[:16]
 
 
 def judge_outside(
@@ -126,13 +124,11 @@ def judge_outside(
         InputError: the callable cannot be had, answers in another shape, or looks ahead.
     """
     function = load_callable(spec)
-    learner = adapted(spec, function, task, config.seed)
+    learner, answers = adapted(spec, function, task, config.seed)
     source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
     source = source or getattr(sys.modules.get(spec.partition(":")[0]), "__file__", None)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
-    settings = OutsideConfig(
-        learner=spec, source=digest, answers=fingerprint(learner, task, config.seed), task=described, judge=config
-    )
+    settings = OutsideConfig(learner=spec, source=digest, answers=fingerprint(answers), task=described, judge=config)
     directory = RunDirectory.create(settings, output)
     if directory.done:
         say(f"reusing {directory.path}: nothing has changed since it was made")
@@ -145,9 +141,7 @@ def judge_outside(
         judged = Judged(spec, "trained", learner, bank)
         try:
             dataset = analyse([judged], answered, config.bootstrap, progress=say)
-        except (
-            jax.errors.JaxRuntimeError
-        ) as error:  # what the user's code raised, on the way through the compiled program
+        except jax.errors.JaxRuntimeError as error:  # raised by the user's code, inside a compiled program
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise InputError(f"{spec}: called with the judge's {len(bank.prompts.y)} prompts: {reason}") from None
         title = spec.partition(":")[2]

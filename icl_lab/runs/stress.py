@@ -11,17 +11,18 @@ from jaxtyping import Array
 from icl_lab.hypotheses.bank import taught
 from icl_lab.learners.decoys import uniform
 from icl_lab.learners.reference import Reference, ReferenceLearner
+from icl_lab.probes.answers import Learner, sample
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.runs.battery import best_references, fitted_reference, key_of
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError
 from icl_lab.runs.results import read_results, write_results
-from icl_lab.runs.train import train_subjects, untrained_params
+from icl_lab.runs.train import TrainedSubject, train_subjects, untrained_params
 from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.biased import BIASES, can_be_biased
-from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, sample, stressed, terms, unit_of
+from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, stressed, terms, unit_of
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.stress.readable import why_unreadable
@@ -35,7 +36,6 @@ PROMPTS = 64
 TOLD = ("stress", "stress_left_out")  # attributes that hold a line per perturbation
 TRAINED = "trained"  # kind of a member that is no null
 CHANCE = Reference("chance", "knows nothing", uniform)
-Learner = Callable[[Prompts], Predictions]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,16 +195,14 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
     Perturbations that are not asked for keep the results they have.
 
     Raises:
-        InputError: the run is not finished, its results are damaged, or another process works on it.
+        InputError: the run is not finished, its results are damaged, another process works on it, or none of the
+            perturbations makes sense for its tasks.
     """
     config = directory.unchanged_config()
-    tasks = [planned.member.task for subject in config.subjects.values() for planned in subject.members(config.seed)]
-    reasons = {name: [PERTURBATIONS[name].applies(task) for task in tasks] for name in names}
-    if reasons and all(all(each) for each in reasons.values()):
-        raise InputError(f"--only: {names[0]!r} makes no sense for any task of this run: {reasons[names[0]][0]}")
     with directory.locked():
         groups, attributes = read_results(directory)
         trained = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)
+        refuse_where_none_applies(names, list(trained.values()))
         for name, subject in trained.items():
             learners = [subject.learner(index) for index in range(len(subject.members))]
             learners.append(subject.learner(0, untrained_params(trained, name)))
@@ -226,6 +224,18 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
         directory.set_status("trained")  # killed between the next two lines, the run is judged again
         write_results(directory, groups, attributes)
         directory.finish()
+
+
+def refuse_where_none_applies(names: Sequence[str], subjects: Sequence[TrainedSubject]) -> None:
+    """Raise InputError if perturbations are asked for by name and none makes sense for a task of any subject."""
+    reasons = [
+        PERTURBATIONS[name].applies(planned.member.task)
+        for name in names
+        for subject in subjects
+        for planned in subject.members
+    ]
+    if reasons and all(reasons):
+        raise InputError(f"--only: {names[0]!r} makes no sense for any task of this run: {reasons[0]}")
 
 
 def beside(before: "xarray.Dataset", found: "xarray.Dataset") -> "xarray.Dataset":

@@ -6,7 +6,6 @@ exact learner, and a learner are compiled once per kind of task and shape of pro
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,12 +13,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
+from icl_lab.probes.answers import Learner, sample
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.tasks import Task
-
-Learner = Callable[[Prompts], Predictions]
 
 
 @pytree_dataclass
@@ -97,13 +95,6 @@ def exact_answers(task: Task, prompts: Prompts) -> Predictions | None:
     with jax.default_matmul_precision("highest"):
         found = task.posterior_predictive(prompts)
         return None if found is None else found.answer()
-
-
-@functools.partial(jax.jit, static_argnums=2, compiler_options=FOR_ONE_RUN)
-def sample(task: Task, key: Array, prompts: int) -> Prompts:
-    """Prompts of the task as it is, compiled."""
-    with jax.default_matmul_precision("highest"):
-        return task.sample(key, prompts)
 
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)

@@ -269,10 +269,6 @@ def battery(members: int, random: np.random.Generator) -> xr.Dataset:
             "probe_difference_high": (dims, difference + 0.05),
             "probe_effect": (dims, effect),
             "probe_p": (dims, np.where(np.abs(difference) > 0.05, 0.001, 0.5)),
-            "probe_reference": (
-                ("member", "hypothesis"),
-                [["dmmse", "kernel_ridge", "meta_sgd_1", "nearest_1", "gd_1"] for _ in range(members)],
-            ),
         },
         coords={"hypothesis": HYPOTHESES, "statistic": STATISTICS},
     )

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from icl_lab.report import scoreboard_table
 from icl_lab.report.data import Run, load
+from icl_lab.report.figures.curves import curves_of
 from icl_lab.report.figures.planted import controls
-from icl_lab.report.ratios import nearest_index, ratios
+from icl_lab.report.ratios import nearest_index, ratios, times_farther
 from icl_lab.report.sentences import verdict_sentence
 from icl_lab.report.subject import Subject
 from icl_lab.report.tally import begins_family, block, blocks
@@ -57,6 +58,21 @@ def test_sentence_names_nearest_supported_and_refuted(run: Run) -> None:
     assert "3 of 3 members nearest to one GD step" in sentence
     assert "H5 implicit gradient descent supported" in sentence
     assert "× farther" in sentence
+
+
+@pytest.mark.parametrize("hypothesis", ["H1", "H4"])
+def test_how_much_farther_a_hypothesis_is_and_its_loss_are_those_of_its_stored_reference(
+    run: Run, hypothesis: str
+) -> None:
+    subject = run.subjects[0]
+    condition = subject.trained[0]
+    data = synthetic.groups()["linear_attention"].isel(member=list(condition.members))
+    name = str(data["hypothesis_reference"].sel(hypothesis=hypothesis).values[0])
+    nearest = data["distance"].sel(reference="gd_1").values
+    quotient = data["distance"].sel(reference=name).values / np.maximum(nearest, subject.thresholds.floor)
+    assert times_farther(subject, condition, hypothesis) == pytest.approx(np.median(quotient.max(axis=1)))
+    (curve,) = [curve for curve in curves_of(subject, condition) if curve.title.startswith(hypothesis)]
+    np.testing.assert_allclose(curve.values, np.median(data["reference_loss"].sel(reference=name), axis=0))
 
 
 def test_ratios_are_one_at_the_nearest(run: Run) -> None:

@@ -41,6 +41,11 @@ SOURCE = """
     def broken(x, y):
         raise RuntimeError("no such layer\\nand more")
 
+    def few(x, y):
+        if len(x) > 8:
+            raise MemoryError("at most 8")
+        return ridge(x, y)
+
     number = 3
 """
 
@@ -56,7 +61,7 @@ def module(tmp_path, monkeypatch):
 
 
 def learner(spec, task=TASK):
-    return outside.adapted(spec, outside.load_callable(spec), task, seed=0)
+    return outside.adapted(spec, outside.load_callable(spec), task, seed=0)[0]
 
 
 def test_its_answers_are_those_of_the_function_also_when_compiled(module):
@@ -118,10 +123,22 @@ def test_it_is_judged_stored_and_reused(module, tmp_path, bank, monkeypatch):
 
 def test_other_answers_are_another_run(module):
     """Weights that a file holds show in the answers, not in the source."""
-    first, again = (outside.fingerprint(learner(f"{module}:ridge"), TASK, 0) for _ in range(2))
-    assert first == again
-    scaled = OutsideLearner(lambda x, y: 1.1 * outside.load_callable(f"{module}:ridge")(x, y), TASK.outcomes, False)
-    assert outside.fingerprint(scaled, TASK, 0) != first
+    ridge = outside.load_callable(f"{module}:ridge")
+
+    def digest(function):
+        return outside.fingerprint(outside.adapted("a:b", function, TASK, seed=0)[1])
+
+    assert digest(ridge) == digest(ridge)
+    assert digest(lambda x, y: 1.1 * ridge(x, y)) != digest(ridge)
+
+
+def test_what_fails_only_on_the_judges_prompts_is_said_in_one_line(module, tmp_path, bank, monkeypatch):
+    monkeypatch.setattr(outside, "build_bank", lambda *_: bank)
+    config = JudgeConfig(prompts=192, calibration=192, snapshots=0, bootstrap=0, planted=False)
+    with pytest.raises(InputError, match=r"brought:few: called with the judge's \d+ prompts: .*at most 8") as caught:
+        outside.judge_outside("brought:few", bank.task, {"kind": "x"}, config, tmp_path / "runs")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "runs").glob("*/results.nc"))
 
 
 def test_the_command_refuses_in_one_line(module):

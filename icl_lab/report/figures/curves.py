@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from icl_lab.report.ratios import best_reference
 from icl_lab.report.reductions import median
 from icl_lab.report.subject import Condition, Subject
 from icl_lab.report.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT
@@ -35,12 +35,15 @@ def curves_of(subject: Subject, condition: Condition) -> list[Curve]:
     if table is None:
         return found
     table = median(table[members])
-    named = {best_reference(subject, condition, group): group for group in HYPOTHESES}
-    titles = [f"{named[i]} {subject.titles[name]}" if i in named else "" for i, name in enumerate(subject.references)]
-    chosen = [i for i, title in enumerate(titles) if title]
-    chosen.sort(key=lambda i: titles[i])
-    found[1:1] = [Curve(titles[i], COLOURS[named[i]], table[:, i]) for i in chosen]
-    return found + [Curve("", CONTEXT, table[:, i]) for i, title in enumerate(titles) if not title]
+    named = {}
+    for group in HYPOTHESES:
+        # The best of most members; one that is the best of two hypotheses is drawn once.
+        names = Counter(name for name in subject.best_references(condition, group) if name)
+        named |= {subject.references.index(name): group for name, _ in names.most_common(1)}
+    chosen = sorted(named, key=lambda index: named[index])
+    titles = {index: f"{named[index]} {subject.titles[subject.references[index]]}" for index in chosen}
+    found[1:1] = [Curve(titles[index], COLOURS[named[index]], table[:, index]) for index in chosen]
+    return found + [Curve("", CONTEXT, table[:, index]) for index in range(table.shape[1]) if index not in named]
 
 
 def within(own: np.ndarray, shown: list[np.ndarray], factor: float = 10.0) -> np.ndarray:
