@@ -56,11 +56,12 @@ from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
-from icl_lab.statistics import bootstrap_interval
+from icl_lab.statistics import bootstrap_interval, rank_sum_p
 from icl_lab.streams import stream
 
 SOURCE = "Hendel et al. 2023; Todd et al. 2024"
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # times the difference of two tasks' vectors
+CERTAIN = 0.01  # probability of ranks as good by chance
 DRAWS, LARGEST = 8, "largest random"  # random vectors: what is measured must lie above all of them
 FRESH = 8  # tasks of a population that has no pool
 OWN, CONTROLS = "task vector", ("another task", "random")
@@ -263,13 +264,15 @@ def conflict_claims(name: str, title: str, found: list[Found], named: list[str],
                 gate="report",
             )
         )
-    claims.append(exchange_claim(name, title, found, named, gates))
-    return claims
+    return claims + exchange_claims(name, title, found, named, gates)
 
 
-def exchange_claim(name: str, title: str, found: list[Found], named: list[str], gates: bool) -> Claim:
-    """The conflict where the vector goes in for that of the prompt's own task; its controls are chosen as it is."""
-    shown, holds = [], []
+def exchange_claims(name: str, title: str, found: list[Found], named: list[str], gates: bool) -> list[Claim]:
+    """The conflict where the vector goes in for that of the prompt's own task; its controls are chosen as it is.
+
+    All members together: how the vector ranks among its controls. Every member alone: its lead over the best of them.
+    """
+    shown, won, holds, ranks = [], [], [], []
     for each in found:
         place = int(each["choosing", "exchange", OWN].mean(-1).argmax())
         own, draws = (each["measuring", "exchange", kind] for kind in (OWN, "random"))
@@ -282,17 +285,26 @@ def exchange_claim(name: str, title: str, found: list[Found], named: list[str], 
             f"{own.mean():.2f} ({low:.2f} to {high:.2f}; {named[place]}); random {random.mean(-1).min():.2f} to "
             f"{random.mean(-1).max():.2f}"
         )
+        won.append(bool(low > 0.5))
         holds.append(bool(low > 0.5 and leads(own, other)[0] > 0))
-    return members_claim(
-        f"{name}.exchange",
+        ranks.append(1 + int((random.mean(-1) >= own.mean()).sum()))
+    said = (
         "share of prompts answered as the vector's task where it goes in for the vector of the examples' task; site, "
-        f"layer and strength chosen on other prompts, of each of {DRAWS} random vectors too, {title}",
-        f"{SOURCE}; Turner et al. 2023",
-        "above half and above random vectors, by more than the intervals",
-        shown,
-        holds,
+        f"layer and strength chosen on other prompts, of each of {DRAWS} random vectors too, {title}"
+    )
+    source, chance = f"{SOURCE}; Turner et al. 2023", rank_sum_p(ranks, DRAWS + 1)
+    together = Claim(
+        id=f"{name}.exchange",
+        statement=said,
+        source=source,
+        expected=f"above half in every member, and first among {DRAWS + 1}",
+        tolerance=f"beyond the interval; p < {CERTAIN:g} by the sum of ranks",
+        measured=f"ranks {', '.join(map(str, ranks))}, p = {chance:.2g}; above half in {sum(won)} of {len(won)}",
+        holds=all(won) and chance < CERTAIN,
         gate="order" if gates else "report",
     )
+    beyond = "above half and above the best random vector, by more than the intervals"
+    return [together, members_claim(f"{name}.exchange.each", said, source, beyond, shown, holds, gate="report")]
 
 
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:

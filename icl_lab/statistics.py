@@ -1,5 +1,7 @@
 """Intervals over prompts and members. Pure numpy; imports nothing of ours."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -31,3 +33,14 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
     centre = (rate + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
     return float(centre - half), float(centre + half)
+
+
+def rank_sum_p(ranks: Sequence[int], size: int) -> float:
+    """Probability that independent uniform ranks, 1 to `size`, sum to at most what these do: an exact one-sided test.
+
+    For one object among `size` − 1 exchangeable controls, first in 1 of `size` draws, over several draws.
+    """
+    ways = np.ones(1)
+    for _ in ranks:
+        ways = np.convolve(ways, np.full(size, 1 / size))
+    return float(ways[: sum(ranks) - len(ranks) + 1].sum())
