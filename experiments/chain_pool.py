@@ -22,6 +22,7 @@ import numpy as np
 from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.neighbours import longest_match, most_recent_match
+from icl_lab.probes.answers import sample
 from icl_lab.prompts import Categorical, Prompts
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
@@ -93,9 +94,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         rows: list[dict[str, Any]] = []
         for index, planned in enumerate(subject.members):
             task: Any = planned.member.task
-            prompts = jax.jit(lambda task, key: task.fresh().sample(key, config.judge.prompts))(
-                task, stream(config.judge.seed, "fresh chains")
-            )
+            prompts = sample(task.fresh(), stream(config.judge.seed, "fresh chains"), config.judge.prompts)
             found = [
                 jax.device_get(measures(subject.learner(index, subject.snapshots.load(step)), task, prompts))
                 for step in subject.steps

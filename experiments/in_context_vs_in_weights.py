@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from icl_lab.probes.answers import sample
 from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
@@ -54,12 +55,11 @@ def follow(subject: TrainedSubject, seed: int, prompts: int) -> dict[str, np.nda
     """Accuracy on every slice of every member at every snapshot, [member, snapshot]."""
     task = subject.members[0].member.task
     assert isinstance(task, LabelMapping)
-    draw = jax.jit(lambda task, key: task.sample(key, prompts))
     slices = {}
     for name in LINES:
         # Prompts of a burst per query: of a task without bursts those are pairs.
         burst = {"burstiness": 2} if name in ("novel", "swapped") and not task.burstiness else {}
-        slices[name] = draw(task.replace(slice=name, **burst), stream(seed, "slices"))
+        slices[name] = sample(task.replace(slice=name, **burst), stream(seed, "slices"), prompts)
     rows: dict[str, list[list[float]]] = {name: [[] for _ in subject.members] for name in LINES}
     for step in subject.steps:
         params = subject.snapshots.load(step)

@@ -29,6 +29,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
+from icl_lab.probes.answers import sample
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
@@ -219,7 +220,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
     for name, subject in subjects.items():
         task: Any = subject.members[0].member.task
         if task.conflict:
-            prompts = _draw(task, config, "recency: conflict")
+            prompts = sample(task, stream(config.judge.seed, "recency: conflict"), config.judge.prompts)
             early, late = places(prompts)
             gap = (late - early).astype(float)
             exact = log_odds(task.posterior_predictive(prompts), prompts)
@@ -229,7 +230,8 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             claims += conflict_claims(name, subject, odds, exact, gap)
             lines.setdefault(subject.model.config.positions, {})[float(task.latest)] = (odds, gap)
         else:
-            prompts = _draw(task.replace(start=0.0, end=0.0), config, "recency: recall")
+            key = stream(config.judge.seed, "recency: recall")
+            prompts = sample(task.replace(start=0.0, end=0.0), key, config.judge.prompts)
             place, _ = places(prompts)
             right = np.asarray(prompts.y)[:, -1:]
             excess = []
@@ -249,11 +251,6 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         )
     draw(curves, lines, directory)
     return claims
-
-
-def _draw(task: Any, config: RunConfig, name: str) -> Prompts:
-    """Prompts for measuring, the same for all subjects of one kind."""
-    return jax.jit(lambda task, key: task.sample(key, config.judge.prompts))(task, stream(config.judge.seed, name))
 
 
 def draw(curves: dict, lines: dict, directory: RunDirectory) -> None:

@@ -38,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.learners.transformer import TransformerLearner
+from icl_lab.probes.answers import sample
 from icl_lab.probes.interventions import ALL, asked, replay, worlds
 from icl_lab.probes.prompt_pairs import counterpart
 from icl_lab.probes.readout import linear_predictions, mlp_readout, thirds
@@ -68,7 +69,6 @@ FAINT = 0.05  # of the variance: less counts as nothing
 NEARLY = 0.9  # of the best layer's score: from here on a statistic counts as there
 
 
-sample = jax.jit(lambda task, key, count: task.sample(key, count), static_argnums=2)
 linear = jax.jit(linear_predictions)
 
 

@@ -32,6 +32,7 @@ from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.probes import induction_scores, mean_attention
 from icl_lab.probes.ablation import joint_ablation_effect, random_sets
+from icl_lab.probes.answers import sample
 from icl_lab.probes.attribution import logit_attribution, parts
 from icl_lab.probes.interventions import ALL, together, untouched, worlds
 from icl_lab.probes.patching import interchange_effect, patched_answers
@@ -109,10 +110,9 @@ def answer(learner, prompts):
     return learner(prompts)
 
 
-sample = jax.jit(lambda task, key: task.sample(key, 256))
 hidden = hide(built.build(chain), PLACES)
 learners = {"built": hidden, "random weights": random_control(hidden, jax.random.key(1))}
-chains = jax.device_get(sample(chain, jax.random.key(0)))
+chains = jax.device_get(sample(chain, jax.random.key(0), 256))
 counts = answer(built.algorithm(chain), chains)
 for name, learner in learners.items():
     apart = np.asarray(counts.divergence(answer(learner, chains), 1.0))
