@@ -202,17 +202,12 @@ def test_a_kind_that_changes_at_the_last_snapshot_is_censored():
     assert settled(["a", "a", "b"]) is None
 
 
-def unlike(first: str, second: str) -> np.ndarray:
-    """Distances between references that are no two the same function, in two regimes."""
-    return np.ones(2)
-
-
 def test_a_look_has_the_least_relative_distance_of_every_kind():
     changes = script("when_it_changes")
     names = ("pool_bayes", "pool_map", "ridge", "gd_1", "label_mean")
     assert [changes.kind_of(name) for name in names] == ["stored", "stored", "H1", "H5", "decoy"]
     distance = np.array([[0.3, 0.1, 0.001, 0.4, 0.5], [0.5, 0.9, 0.001, 0.2, 0.5]])
-    comparison = Comparison(("a", "b"), names, distance, distance[..., None], np.array([[1.0], [2.0]]), {}, unlike)
+    comparison = Comparison(("a", "b"), names, distance, distance[..., None], np.array([[1.0], [2.0]]), {})
     found = changes.look(comparison)
     assert (found.nearest, found.kind, found.status) == ("ridge", "H1", "supported")
     expected = {"stored": (0.3 + 0.25) / 2, "H1": 0.00075, "H5": 0.25, "decoy": 0.375}

@@ -78,17 +78,16 @@ TERMS = {
 def verdict_rule(limits: Thresholds) -> list[str]:
     """The rule in five sentences, with its constants."""
     return [
-        f"A reference is near if its distance is at most {limits.near:g} times that of the nearest "
-        f"one (or the floor of "
-        f"{limits.floor:g} nats, where that is larger) on every prompt set.",
+        f"A reference is near if its distance is at most {limits.near:g} times that of the nearest one on every prompt "
+        f"set. Distances count as {limits.floor:g} nats at least, or as {limits.precision:g} of the distance of the "
+        "answer that knows nothing.",
         "A decoy among the near ones makes the verdict inconclusive. A variation of a reference, such as a tempered "
         "posterior, does so only where that reference is not near itself, or where the variation is on some prompt set "
         f"more than {limits.nearer:g} times nearer.",
         f"If the nearest leaves more than {limits.remainder:.0%} of the distance of the answer that knows nothing, "
         "the subject is unexplained.",
-        f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected, unless its "
-        f"answers are within {limits.near * limits.floor:g} nats of the nearest one's: that is the same function. "
-        "With a decoy or rival between near and far the verdict is inconclusive, and so it is when nothing was far.",
+        f"A reference that is at least {limits.reject:g} times farther on some prompt set is rejected. With a decoy or "
+        "rival that is neither near nor rejected the verdict is inconclusive, and so it is when nothing was rejected.",
         "Otherwise the hypotheses of the near references are supported together. A hypothesis is refuted when all "
         "of its references are rejected, undecided when some are neither near nor rejected, and coincides (≡) when "
         "each of its near references has a simpler near counterpart, "

@@ -54,7 +54,7 @@ def _distances(subject: Subject, entries: list[Block], name: str) -> str:
             if cell is None or not known:
                 continue
             # Decoys and rivals may be nearer still; the verdict counts them, this table is about the five.
-            limit = subject.thresholds.near * max(min(known), subject.thresholds.floor)
+            limit = subject.thresholds.near * max(min(known), row.floor)
             span = f"{number(cell.median)} [{number(cell.low)}, {number(cell.high)}]"
             rows.append(
                 [entry.condition.label, title, row.regime, f"at most {number(limit)}", span, "✔" if cell.near else "✘"]

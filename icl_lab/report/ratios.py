@@ -13,9 +13,8 @@ def nearest_index(subject: Subject) -> np.ndarray | None:
     distance = subject.values("distance", "member", "regime", "reference")
     if distance is None:
         return None
-    floor = subject.thresholds.floor
     best = smallest(distance, axis=2)
-    worst = largest(distance / np.maximum(best, floor)[:, :, None], axis=1)
+    worst = largest(distance / np.maximum(best, subject.floors)[:, :, None], axis=1)
     found = np.where(np.isfinite(worst), worst, np.inf).argmin(axis=1)
     for member, verdict in enumerate(subject.verdicts):
         if verdict.get("nearest") in subject.references:
@@ -32,7 +31,7 @@ def ratios(subject: Subject) -> np.ndarray | None:
     if distance is None or nearest is None:
         return None
     own = np.take_along_axis(distance, nearest[:, None, None], axis=2)
-    return np.maximum(largest(distance / np.maximum(own, subject.thresholds.floor), axis=1), 1.0)
+    return np.maximum(largest(distance / np.maximum(own, subject.floors[:, :, None]), axis=1), 1.0)
 
 
 def times_farther(subject: Subject, condition: Condition, hypothesis: str) -> float:

@@ -26,14 +26,15 @@ TRAINED = "trained"
 class Thresholds:
     """The verdict rule's constants, drawn but never applied here.
 
-    A reference k is near if D_k ≤ `near`·max(D_j, `floor`) on every prompt set, j being the nearest, and rejected if
-    D_k ≥ `reject`·max(D_j, `floor`) on some; more than `remainder` of the zero predictor's distance is unexplained. A
-    variation of a reference is nearer than that from a ratio of `nearer` on.
+    A reference k is near if D_k ≤ `near`·max(D_j, f) on every prompt set, j being the nearest, and rejected if
+    D_k ≥ `reject`·max(D_j, f) on some, f being `floor` nats or `precision` of the zero predictor's distance; more than
+    `remainder` of that is unexplained. A variation of a reference is nearer than that from a ratio of `nearer` on.
     """
 
     near: float = 3.0
     reject: float = 4.0
     floor: float = 0.002
+    precision: float = 1e-5
     remainder: float = 0.02
     nearer: float = 1.5
 
@@ -118,6 +119,13 @@ class Subject:
         """For every reference the hypotheses it belongs to, or ("rival",), or ("decoy",)."""
         found = self.strings("hypothesis_of", "reference")
         return [("decoy",)] * len(self.references) if found is None else [groups_of(item) for item in found]
+
+    @cached_property
+    def floors(self) -> np.ndarray:
+        """Distance below which differences do not count, [member, regime], nats."""
+        zero = self.values("zero_distance", "member", "regime")
+        least = np.full((self.members, len(self.regimes)), self.thresholds.floor)
+        return least if zero is None else np.fmax(least, self.thresholds.precision * zero)
 
     def best_references(self, condition: Condition, hypothesis: str) -> list[str]:
         """Of every member the reference from which its distance to the hypothesis is measured, "" if there is none."""

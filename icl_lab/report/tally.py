@@ -12,7 +12,7 @@ import numpy as np
 
 from icl_lab.report.data import Run
 from icl_lab.report.reductions import largest, median, smallest
-from icl_lab.report.subject import Condition, Subject, Thresholds
+from icl_lab.report.subject import Condition, Subject
 from icl_lab.report.vocabulary import (
     COINCIDES,
     HYPOTHESES,
@@ -55,12 +55,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Row:
-    """One regime: cells by hypothesis, the nearest reference's title, its distance over the zero predictor's."""
+    """One regime: cells by hypothesis, the nearest reference's title, its share of the zero predictor's, the floor."""
 
     regime: str
     cells: dict[str, Cell | None]
     nearest: str
     remainder: float
+    floor: float
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ def block(subject: Subject, condition: Condition, summary: bool = False) -> Bloc
             stacks, regimes = [largest(stack, axis=1)[:, None] for stack in stacks], ["farthest regime"]
         for index, regime in enumerate(regimes):
             nearest, remainder = ("", float("nan")) if summary else _nearest_in(subject, members, index)
-            cells = _cells(names, subject.thresholds, *(s[:, index] for s in stacks))
-            rows.append(Row(spoken(regime), cells, nearest, remainder))
+            floor = float(np.median(subject.floors[members].max(1) if summary else subject.floors[members, index]))
+            cells = _cells(names, subject.thresholds.near, floor, *(s[:, index] for s in stacks))
+            rows.append(Row(spoken(regime), cells, nearest, remainder, floor))
     verdicts = [subject.verdicts[index] for index in members]
     nearest, count = _most_common([str(verdict.get("nearest", "")) for verdict in verdicts if verdict.get("nearest")])
     remainders = [verdict["remainder"] for verdict in verdicts if isinstance(verdict.get("remainder"), int | float)]
@@ -147,7 +149,7 @@ def block(subject: Subject, condition: Condition, summary: bool = False) -> Bloc
 
 
 def _cells(
-    names: list[str], limits: Thresholds, middle: np.ndarray, low: np.ndarray, high: np.ndarray
+    names: list[str], near: float, floor: float, middle: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> dict[str, Cell | None]:
     typical = median(middle, axis=0)
     best = float(smallest(typical))
@@ -155,8 +157,8 @@ def _cells(
     cells: dict[str, Cell | None] = {}
     for index, name in enumerate(names):
         own = float(typical[index])
-        near = own <= limits.near * max(best, limits.floor)
-        cell = Cell(own, float(bounds[0][index]), float(bounds[1][index]), own <= best, near)
+        within = own <= near * max(best, floor)
+        cell = Cell(own, float(bounds[0][index]), float(bounds[1][index]), own <= best, within)
         cells[name] = cell if np.isfinite(own) else None
     return cells
 

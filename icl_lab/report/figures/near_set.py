@@ -20,8 +20,8 @@ READING = (
     "Each cell: distance to the reference divided by the distance to that member's nearest one (or the floor, "
     "where that is larger), on the prompt set where this quotient is largest. Blue: within the near ratio on "
     "every prompt set, so this evidence cannot tell it from the nearest; yellow: between the two thresholds; grey "
-    "to white: farther, rejected unless it answers as the nearest does. The boxed cell is the nearest reference. "
-    "References that share a blue block are one class of behaviour."
+    "to white: farther, rejected. The boxed cell is the nearest reference. References that share a blue block are "
+    "one class of behaviour."
 )
 CELL, ROW, LEFT, SPACE = 0.46, 0.185, 2.9, 0.12  # inches
 COLOURS = ["#08519C", "#6BAED6", "#FEE08B", "#CFCFCF", "#DEDEDE", "#ECECEC", "#F7F7F7"]
