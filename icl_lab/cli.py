@@ -72,7 +72,7 @@ def _parser() -> Parser:
         "--mechanisms", type=int, default=4, help="draws per hand-built transformer, to judge mechanisms (default: 4)"
     )
     calibrate.add_argument(
-        "--seed", type=int, default=3000, help="of prompts, pools, parameters, noise (default: 3000)"
+        "--seed", type=int, default=5000, help="of prompts, pools, parameters, noise (default: 5000)"
     )
     calibrate.add_argument(
         "--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)"
