@@ -10,8 +10,11 @@ Source    Park et al. 2024, "Competition dynamics shape algorithmic phases of in
 Time      quick: 2 to 3 minutes on two cores. paper: ten states and sequences of 512, on an accelerator.
 
 d_rel = (r + 1)/2 with r = [d(h, G) − d(h, M)]/d(G, M), d the symmetrised KL, h the model, G counts and M the posterior
-over the pool: 0 generalises, 1 memorises. A model far from both can have any d_rel, so the distance to the nearer of
-them is drawn beside it; and as a projection on four algorithms always names one, decoys compete for the nearest too.
+over the pool: 0 generalises, 1 memorises. Gates: above ½ at the smallest pool, less at the next one in every seed, and
+below ½ at the largest if G and M are told apart there: by more than .006 nats each way, which the judge calls the same
+function, and by more than the model is from the nearer of them. A model far from both can have any d_rel, so the
+distance to the nearer of them is drawn beside it; and as a projection on four algorithms always names one, decoys
+compete for the nearest too.
 """
 
 from typing import Any
@@ -19,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from icl_lab.hypotheses.judge import THRESHOLDS
 from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.neighbours import longest_match, most_recent_match
@@ -85,6 +89,11 @@ def relative(sides: dict[str, Any]) -> np.ndarray:
     return ((np.asarray(sides["to G"]) - sides["to M"]) / sides["apart"] + 1) / 2
 
 
+def told_apart(row: dict[str, Any]) -> bool:
+    """Whether counts and the pool's posterior differ by more than resolution, and more than the model from either."""
+    return row["apart"] / 2 > max(THRESHOLDS.near * THRESHOLDS.floor, row["off"][-1])
+
+
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
     """d_rel on fresh chains of every member at every snapshot, and the nearest reference at the end."""
     claims: list[Claim] = []
@@ -101,17 +110,32 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             ]
             sides = {key: np.array([each[1][key] for each in found]) for key in found[0][1]}
             off = np.minimum(sides["to G"], sides["to M"]) / 2
-            rows.append({"pool": planned.pool, "d_rel": relative(sides), "off": off, "end": found[-1][0]})
+            row = {"pool": planned.pool, "d_rel": relative(sides), "off": off, "end": found[-1][0]}
+            rows.append(row | {"apart": float(sides["apart"][-1])})
+        first, second = ([row["d_rel"][-1] for row in rows if row["pool"] == pool] for pool in pools[:2])
+        claims.append(
+            members_claim(
+                f"{name}.d_rel_falls",
+                f"d_rel on fresh chains is less after training on {pools[1]} chains than on {pools[0]}, same seed",
+                SOURCE,
+                "less",
+                [f"{before:.2f} to {after:.2f}" for before, after in zip(first, second, strict=True)],
+                [bool(after < before) for before, after in zip(first, second, strict=True)],
+            )
+        )
         for pool in pools:
             own = [row for row in rows if row["pool"] == pool]
             last = [float(row["d_rel"][-1]) for row in own]
             side = {pools[0]: "above", pools[-1]: "below"}.get(pool)
+            if pool == pools[-1] and not all(map(told_apart, own)):
+                side = None
             claims.append(
                 members_claim(
                     f"{name}.d_rel_{pool}",
-                    f"d_rel on fresh chains after training on {pool} chains (1 memorises, 0 generalises)",
+                    f"d_rel on fresh chains after training on {pool} chains (1 memorises, 0 generalises; the two "
+                    f"differ by {own[0]['apart'] / 2:.2g} nats)",
                     SOURCE,
-                    f"{side} 0.5" if side else None,
+                    f"{side} 0.5" if side else "no claim: the two are not told apart, or a pool between",
                     last,
                     [value > 0.5 if side == "above" else value < 0.5 for value in last] if side else [True] * len(last),
                     gate="order" if side else "report",

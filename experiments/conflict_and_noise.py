@@ -73,8 +73,9 @@ def towards_the_rule(answers: Any, prompts: Prompts) -> np.ndarray:
 
 def flipped(task: BooleanRules, key: Array, count: int, prompts: int) -> Prompts:
     """`count` examples, at random places, contradict the rule."""
-    order = jax.vmap(lambda k: jax.random.permutation(k, task.examples))(jax.random.split(key, prompts))
-    return two_rule_prompts(task, key, np.asarray(order) < count)
+    order_key, prompt_key = jax.random.split(key)
+    order = jax.vmap(lambda k: jax.random.permutation(k, task.examples))(jax.random.split(order_key, prompts))
+    return two_rule_prompts(task, prompt_key, np.asarray(order) < count)
 
 
 def balanced_with_gap(task: BooleanRules, key: Array, gap: int, prompts: int) -> Prompts:
@@ -82,11 +83,12 @@ def balanced_with_gap(task: BooleanRules, key: Array, gap: int, prompts: int) ->
     examples = task.examples
     late, early = examples - 1, examples - 1 - gap
     rest = [place for place in range(examples) if place not in (late, early)]
-    order = jax.vmap(lambda k: jax.random.permutation(k, len(rest)))(jax.random.split(key, prompts))
+    order_key, prompt_key = jax.random.split(key)
+    order = jax.vmap(lambda k: jax.random.permutation(k, len(rest)))(jax.random.split(order_key, prompts))
     against = np.zeros((prompts, examples), bool)
     against[:, rest] = np.asarray(order) < len(rest) // 2
     against[:, early] = True
-    return two_rule_prompts(task, key, against)
+    return two_rule_prompts(task, prompt_key, against)
 
 
 def predicted(noise: float, examples: int, against: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +152,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
     apart = {name: values[-1] - values[0] for name, values in majority.items()}  # the same draws at every share
     bias = {name: (values.mean(), *bootstrap_interval(values)) for name, values in apart.items()}
     shown = [
-        ", ".join(f"{values[g].mean():.2f} [{spans[name][0, g]:.2f}, {spans[name][1, g]:.2f}]" for g in (0, 3, 4))
+        ", ".join(f"{row.mean():.2f} [{a:.2f}, {b:.2f}]" for row, a, b in zip(values, *spans[name], strict=True))
         for name, values in model_gaps.items()
     ]
     inside = [bool(((low <= 0) & (high >= 0)).all()) for low, high in spans.values()]
@@ -195,7 +197,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         ),
         members_claim(
             "conflict.recency",
-            f"log-odds for the later of two contradicting labels are 0 at gaps of {gaps[0]}, {gaps[3]} and {gaps[4]}",
+            f"log-odds for the later of two contradicting labels are 0 at gaps of {', '.join(map(str, gaps))}",
             "algebra",
             0.0,
             [f"({values})" for values in shown],

@@ -152,6 +152,8 @@ class Terms(NamedTuple):
     bias: np.ndarray
     distance: np.ndarray
     to_pool: np.ndarray
+    silent: np.ndarray  # D(t‖0): distance of the answer 0 from t
+    silent_to_pool: np.ndarray
 
     @property
     def lost(self) -> np.ndarray:
@@ -168,7 +170,9 @@ def terms(asked: Asked, answers: Any) -> Terms:
 
     mismatch = apart(asked.changed, asked.trained)
     bias = apart(asked.changed, answers) - mismatch
-    return Terms(mismatch, bias, apart(asked.trained, answers), apart(asked.pool, answers))
+    zero = jnp.zeros_like(jnp.asarray(asked.trained))
+    distances = (apart(exact, given) for given in (answers, zero) for exact in (asked.trained, asked.pool))
+    return Terms(mismatch, bias, *distances)
 
 
 class Row(NamedTuple):
@@ -211,11 +215,14 @@ def shown(values: np.ndarray) -> str:
     return f"{values.mean():.3g} ({low:.3g}–{high:.3g})"
 
 
-def nearer(identifier: str, statement: str, near: list[np.ndarray], far: list[np.ndarray], expected: str) -> Claim:
-    """One mean is below another in every member."""
-    values = [f"{shown(a)} against {shown(b)}" for a, b in zip(near, far, strict=True)]
-    holds = [bool(a.mean() < b.mean()) for a, b in zip(near, far, strict=True)]
-    return members_claim(identifier, statement, SOURCE, expected, values, holds)
+def nearer(
+    identifier: str, statement: str, near: list[np.ndarray], far: list[np.ndarray], zero: list[np.ndarray], words: str
+) -> Claim:
+    """In every member one mean is below another, and below half of that of the answer 0."""
+    sets = list(zip(near, far, zero, strict=True))
+    values = [f"{shown(a)} against {shown(b)} (answering 0: {z.mean():.3g})" for a, b, z in sets]
+    holds = [bool(a.mean() < min(b.mean(), z.mean() / 2)) for a, b, z in sets]
+    return members_claim(identifier, statement, SOURCE, f"{words}, and half as far as the answer 0", values, holds)
 
 
 def few_claims(rows: list[Row], pool: int) -> list[Claim]:
@@ -226,6 +233,7 @@ def few_claims(rows: list[Row], pool: int) -> list[Claim]:
             f"after {pool} tasks, weights {words}: nearer to the posterior over the pool than to ridge, nats",
             [row.places("to_pool", shares) for row in rows],
             [row.places("lost", shares) for row in rows],
+            [row.places("silent_to_pool", shares) for row in rows],
             "nearer to the pool",
         )
         for name, words, shares in (
@@ -236,14 +244,17 @@ def few_claims(rows: list[Row], pool: int) -> list[Claim]:
     for name in PRIORS:
         mismatch = rows[0].change("mismatch", name).mean()  # of the prompts and the pool: the same for every member
         bias = [row.change("bias", name) for row in rows]
+        distance = [float(row.change("distance", name).mean()) for row in rows]
+        silent = rows[0].change("silent", name).mean()
         claims.append(
             members_claim(
                 f"few.bias.{name.replace(' ', '_')}",
-                f"after {pool} tasks, prompts of {name}: bias in nats, against a mismatch of {mismatch:.3g}",
+                f"after {pool} tasks, prompts of {name}: bias in nats, against a mismatch of {mismatch:.3g}; distance "
+                f"from the pool's exact learner, {silent:.3g} for the answer 0",
                 SOURCE,
-                "smaller than the mismatch, either way",
-                [shown(values) for values in bias],
-                [bool(abs(values.mean()) < mismatch) for values in bias],
+                "bias smaller than the mismatch, either way; half as far as the answer 0",
+                [f"{shown(values)}; {far:.3g}" for values, far in zip(bias, distance, strict=True)],
+                [bool(abs(b.mean()) < mismatch and far < silent / 2) for b, far in zip(bias, distance, strict=True)],
             )
         )
     return claims
@@ -257,6 +268,7 @@ def fresh_claims(rows: list[Row]) -> list[Claim]:
             f"after fresh tasks, weights {words}: nearer to ridge than to the posterior over {FEW} tasks, nats",
             [row.places("distance", shares) for row in rows],
             [row.places("to_pool", shares) for row in rows],
+            [row.places("silent", shares) for row in rows],
             "nearer to ridge",
         )
         for name, words, shares in (

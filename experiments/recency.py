@@ -91,15 +91,18 @@ def demand_kind(task: Any) -> str:
 
 
 ORDERS = {  # demand → what its networks should do, in words, and the thirds whose excess should be above another's
-    "uniform": ("do not favour the last third: excess there less that in the first", "flat or primacy", [(2, 0)]),
+    "uniform": ("recall, and do not favour the last third: excess there less that in the first", "flat or primacy",
+                [(2, 0)]),
     "end": ("favour the last third: excess in the first less that in the last", "recency: above 0", [(0, 2)]),
     "both": ("favour the ends: excess in the middle less that in the first and in the last third", "U: above 0",
              [(1, 0), (1, 2)]),
 }  # fmt: skip
 
 
-def recall_claims(name: str, title: str, kind: str, excess: list[np.ndarray], third: np.ndarray) -> list[Claim]:
-    """The order that the demand should bring, and how much is recalled at all."""
+def recall_claims(
+    name: str, title: str, kind: str, excess: list[np.ndarray], third: np.ndarray, guess: float
+) -> list[Claim]:
+    """The order that the demand should bring, and how much is recalled at all; `guess` is the excess of a guess."""
     statement, expected, pairs = ORDERS[kind]
     found = [[apart(values, third, *pair) for pair in pairs] for values in excess]
     return [
@@ -109,8 +112,12 @@ def recall_claims(name: str, title: str, kind: str, excess: list[np.ndarray], th
             LOST,
             expected,
             [" and ".join(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" for mean, low, high in row) for row in found],
-            # Flat counts: only a lead of the last third beyond its interval is a recency that nobody asked for.
-            [all(high >= 0 if kind == "uniform" else low > 0 for _, low, high in row) for row in found],
+            # Flat counts where something is recalled: only a lead of the last third is a recency nobody asked for.
+            [
+                all(high >= 0 if kind == "uniform" else low > 0 for _, low, high in row)
+                and (kind != "uniform" or bool(values.mean() < guess / 2))
+                for row, values in zip(found, excess, strict=True)
+            ],
         ),
         members_claim(
             f"{name}.level",
@@ -239,7 +246,8 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
                 found = np.asarray(answers(subject.learner(index), prompts).log_probs[:, -1], float)
                 excess.append(-np.take_along_axis(found, right, axis=1)[:, 0])
             kind, title = demand_kind(task), subject.subject.title
-            claims += recall_claims(name, title, kind, excess, thirds(place, task.examples))
+            guess = float(np.log(task.labels))
+            claims += recall_claims(name, title, kind, excess, thirds(place, task.examples), guess)
             curves[title] = (
                 kind,
                 [by_position(each, place, task.examples) for each in excess],

@@ -68,6 +68,7 @@ CERTAIN = 0.01  # probability of ranks as good by chance
 DRAWS, LARGEST = 8, "largest random"  # random vectors: what is measured must lie above all of them
 FRESH = 8  # tasks of a population that has no pool
 OWN, CONTROLS = "task vector", ("another task", "random")
+THIRD = "another task"  # neither that of the examples nor the one looked for
 LOOKS = {OWN: (SUBJECT, "-"), "another task": (COLOURS["rival"], "--"), "random": (COLOURS["decoy"], "-.")}
 SOFT = COLOURS["H2"]
 Found = dict[tuple[str, ...], Any]
@@ -157,19 +158,22 @@ def exchanges(
 ) -> dict[str, np.ndarray]:
     """The conflict where one task's vector goes in for the other's, [place, prompt], and of a random one per key.
 
-    A place is a site, a layer and a strength, as in `places`.
+    A place is a site, a layer and a strength, as in `places`. Of a third task, too: its vector takes the examples' task
+    away as well, and brings another one than is looked for.
     """
-    own, random = [], []
+    own, third, random = [], [], []
 
     def answered(vectors: jax.Array, strength: float, site: str) -> np.ndarray:
         return np.asarray(task_vector_conflict(learner, task, strength * vectors, prompts, "add", site)["patched"])
 
     for site in sites(learner.model.config):
-        vectors = exchanged(mean_streams(learner, drawn.fitting[0], drawn.tasks, site))
+        means = mean_streams(learner, drawn.fitting[0], drawn.tasks, site)
+        vectors = exchanged(means)
         for strength in STRENGTHS:
             own.append(answered(vectors, strength, site))
+            third.append(answered(jnp.roll(means, -1, axis=1) - jnp.roll(means, 1, axis=1), strength, site))
             random.append(np.stack([answered(random_like(vectors, key), strength, site) for key in keys]))
-    return {OWN: np.concatenate(own), "random": np.concatenate(random, axis=1)}
+    return {OWN: np.concatenate(own), THIRD: np.concatenate(third), "random": np.concatenate(random, axis=1)}
 
 
 def sites(config: TransformerConfig) -> tuple[str, ...]:
@@ -275,19 +279,21 @@ def exchange_claims(name: str, title: str, found: list[Found], named: list[str],
 
     All members together: how the vector ranks among its controls. Every member alone: its lead over the best of them.
     """
-    shown, won, holds, ranks = [], [], [], []
+    shown, won, holds, ranks, leading = [], [], [], [], []
     for each in found:
         place = int(each["choosing", "exchange", OWN].mean(-1).argmax())
         own, draws = (each["measuring", "exchange", kind] for kind in (OWN, "random"))
         own = own[place]
+        third = each["measuring", "exchange", THIRD][int(each["choosing", "exchange", THIRD].mean(-1).argmax())]
         chosen = each["choosing", "exchange", "random"].mean(-1).argmax(1)
         random = draws[np.arange(DRAWS), chosen]
         other = random[random.mean(-1).argmax()]
         low, high = bootstrap_interval(own)
         shown.append(
             f"{own.mean():.2f} ({low:.2f} to {high:.2f}; {named[place]}); random {random.mean(-1).min():.2f} to "
-            f"{random.mean(-1).max():.2f}"
+            f"{random.mean(-1).max():.2f}, a third task's {third.mean():.2f}"
         )
+        leading.append(leads(own, third)[0] > 0)
         won.append(bool(low > 0.5))
         holds.append(bool(low > 0.5 and leads(own, other)[0] > 0))
         ranks.append(1 + int((random.mean(-1) >= own.mean()).sum()))
@@ -300,10 +306,11 @@ def exchange_claims(name: str, title: str, found: list[Found], named: list[str],
         id=f"{name}.exchange",
         statement=said,
         source=source,
-        expected=f"above half in every member, and first among {DRAWS + 1}",
-        tolerance=f"beyond the interval; p < {CERTAIN:g} by the sum of ranks",
-        measured=f"ranks {', '.join(map(str, ranks))}, p = {chance:.2g}; above half in {sum(won)} of {len(won)}",
-        holds=all(won) and chance < CERTAIN,
+        expected=f"above half and above a third task's vector in every member, and first among {DRAWS + 1}",
+        tolerance=f"beyond the intervals; p < {CERTAIN:g} by the sum of ranks",
+        measured=f"ranks {', '.join(map(str, ranks))}, p = {chance:.2g}; above half in {sum(won)} of {len(won)}, above "
+        f"a third task's in {sum(leading)}",
+        holds=all(won) and all(leading) and chance < CERTAIN,
         gate="order" if gates else "report",
     )
     beyond = "above half and above the best random vector, by more than the intervals"
@@ -357,7 +364,7 @@ def draw(panels: dict[str, tuple[TrainedSubject, list[Found]]], directory: RunDi
                         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
                     )
                 axis.set(title=f"{subject.subject.title}: vector {mode.rstrip('e')}ed", ylim=(-1.1, 1.15))
-            for kind in ("random", OWN):
+            for kind in (*CONTROLS, OWN):
                 _lines(row[2], STRENGTHS, [by_strength(each, kind, subject.model.config) for each in found], kind)
             row[2].axhline(0.5, color="0.55", lw=0.9)
             before = float(np.mean([each["measuring", "unpatched"].mean() for each in found]))
@@ -383,7 +390,7 @@ def by_strength(found: Found, kind: str, config: TransformerConfig) -> np.ndarra
 
     def rows_of(name: str) -> np.ndarray:
         values = found[name, "exchange", kind]
-        values = values if kind == OWN else strongest(values)
+        values = strongest(values) if kind == "random" else values
         return np.moveaxis(values.reshape(*shape, -1), 1, 0)
 
     choosing, measuring = rows_of("choosing"), rows_of("measuring")

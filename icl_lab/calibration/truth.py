@@ -18,9 +18,9 @@ class Truth:
     """The equivalence class of a known function.
 
     Attributes:
-        references: those that mimic it once fitted to it, undisturbed: at most three floors (.006 nats, or 3e-5 of the
-            answers' own distance to 0) away in every regime, or at most δ where a subject is known only to within δ of
-            the function. Directional: a wide kernel mimics the mean label, not the other way round.
+        references: those that mimic it once fitted to it, undisturbed: at most three floors (.006 nats) away in every
+            regime, or at most δ where a subject is known only to within δ of the function. Directional: a wide kernel
+            mimics the mean label, not the other way round.
         hypotheses: keys of the hypotheses these and the planted reference itself speak for; empty: it fits none.
     """
 
@@ -43,8 +43,8 @@ def truth_of(
         known_within: δ in nats, [regime], of a subject that is known as far as that; None: it is the function.
     """
     comparison = compare(bank, answers)
-    same = THRESHOLDS.near * comparison.floors()
-    limit = same if known_within is None else np.maximum(known_within, same)
+    same = THRESHOLDS.near * THRESHOLDS.floor
+    limit = np.full(len(comparison.regimes), same) if known_within is None else np.maximum(known_within, same)
     close = np.all(comparison.distance <= limit[:, None], axis=0)
     names = [name for name, mimics in zip(comparison.references, close, strict=True) if mimics or name == planted]
     owners = {owner_of(name) for name in names}

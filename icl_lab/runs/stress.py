@@ -1,6 +1,7 @@
 """Stress a run's members: what every perturbation does to them, beside exact learners, references and chance."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.compiling import side_by_side
 from icl_lab.hypotheses.bank import taught
 from icl_lab.learners.decoys import uniform
 from icl_lab.learners.reference import Reference, ReferenceLearner
@@ -22,7 +24,17 @@ from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.biased import BIASES, can_be_biased
-from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, stressed, terms, unit_of
+from icl_lab.stress.measure import (
+    NAMES,
+    Stressed,
+    answered,
+    answers_of,
+    exact_answers,
+    in_format,
+    stressed,
+    terms,
+    unit_of,
+)
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.stress.readable import why_unreadable
@@ -104,12 +116,13 @@ def with_stress(
             for name, why in shared[key].left_out.items() if names else ():
                 progress(f"{name} is left out for {member.label}: {why}")
             chance[key] = all_terms(chosen, shared[key], ReferenceLearner(member.task, {}, CHANCE)).mean(-1)
-        own.append(all_terms(chosen, shared[key], member.learner))
         learners = references_of(member, judged.isel(member=index))
         if str(judged["kind"].values[index]) != TRAINED:
             learners = [None] * len(learners)  # what is nearest to a network that learned nothing says nothing
-        nearest = [all_terms(chosen, shared[key], learner).mean(-1) for learner in learners]
-        compared.append(np.stack([*nearest, chance[key]]))
+        asked = functools.partial(all_terms, chosen, shared[key])
+        mine, *others = side_by_side(asked, [member.learner, *learners])
+        own.append(mine)
+        compared.append(np.stack([*(each.mean(-1) for each in others), chance[key]]))
         faults.append(faults_of(member.learner, shared[key]))
     data: dict[str, Any] = {}
     values = np.stack(own)  # [member, perturbation, term, prompt]
@@ -139,19 +152,23 @@ def with_stress(
 def given_of(task: Task, chosen: Sequence[Perturbation], key: Array) -> Given:
     """Changed prompts of every perturbation that makes sense for the task, and plain ones for the faults."""
     left_out = {perturbation.name: why for perturbation in chosen if (why := perturbation.applies(task))}
-    asked: dict[Any, Stressed] = {}
-    prompts = {}
-    for perturbation in chosen:
-        if perturbation.name in left_out:
-            continue
-        # Changes of the format alone are asked with the same prompts.
-        kind = "format" if perturbation.name in FORMAT_PERTURBATIONS else perturbation.name
-        if kind not in asked:
-            asked[kind] = stressed(perturbation, task, key, PROMPTS, perturbation.standard)
-        prompts[perturbation.name] = asked[kind]
     plain = sample(task, key, PROMPTS)
-    families = {} if can_be_biased(task) else {n: family_answers(bias, task, plain) for n, bias in BIASES.items()}
-    return Given(prompts, left_out, families, plain, unit_of(task, plain))
+    exact_answers(task, plain)  # the program that most changes need, before they ask for it side by side
+    unit = unit_of(task, plain)
+    # Changes of the format alone are asked with the same prompts.
+    kinds = {p.name: "format" if p.name in FORMAT_PERTURBATIONS else p.name for p in chosen if p.name not in left_out}
+    asked = {kinds[p.name]: p for p in reversed(chosen) if p.name in kinds}
+    changed = side_by_side(lambda p: stressed(p, task, key, PROMPTS, p.standard), asked.values())
+    found = dict(zip(asked, changed, strict=True))
+    biases = {} if can_be_biased(task) else BIASES
+    families = side_by_side(lambda bias: family_answers(bias, task, plain), biases.values())
+    return Given(
+        {name: found[kind] for name, kind in kinds.items()},
+        left_out,
+        dict(zip(biases, families, strict=True)),
+        plain,
+        unit,
+    )
 
 
 def all_terms(chosen: Sequence[Perturbation], given: Given, learner: Learner | None) -> np.ndarray:
