@@ -33,6 +33,7 @@ from icl_lab.runs.calibrate import CalibrationConfig, calibrate
 from icl_lab.runs.claims import Claim, read_claims
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.errors import InputError
 from icl_lab.runs.experiment import Subjects, run_experiment
 from icl_lab.runs.train import TrainedSubject
 
@@ -47,7 +48,9 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
     """The claims of a calibration, and those on the preset's own students."""
-    size = SIZES.get(config.name, SIZES["judge_calibration_quick"])
+    if config.name not in SIZES:
+        raise InputError(f"--name: {config.name!r} says nothing of the size; it must be one of {', '.join(SIZES)}")
+    size = SIZES[config.name]
     asked = CalibrationConfig(prompts=config.judge.prompts, seed=FIRST_SEED + config.seed, mechanisms=0, **size)
     found = calibrate(asked, directory.path, say=lambda line: print(line))
     print(f"page: {build(found.path)}")

@@ -113,7 +113,7 @@ class Run:
         self.model, self.steps = Model(shape.config), steps
         self.settings = TrainingSettings(steps=10**6, batch=shape.batch, chunk=steps)
         self.members = stack([Member(first_seed + i, shape.task) for i in range(members)])
-        self.state = init_state(self.model, FORMAT, self.settings, self.members)
+        self.state = init_state(self.model, self.settings, self.members)
 
     def __call__(self) -> object:
         self.state, metrics = train_chunk(self.model, FORMAT, self.settings, self.members, self.state, self.steps)

@@ -94,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    first = arguments[1].partition("=")[0] if arguments[:1] == ["run"] and arguments[1:] else ""
+    if first.startswith("--") and first not in ("--help", "--output"):  # its value would be taken for CONFIG
+        raise InputError(f"run: CONFIG comes before {first}; give a file such as configs/quickstart.yaml")
     given, rest = _parser().parse_known_args(arguments)
     if rest and given.command != "run":
         raise InputError(f"{rest[0]}: not an option of icl-lab {given.command}; see icl-lab {given.command} --help")

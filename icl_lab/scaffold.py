@@ -51,7 +51,7 @@ class {camel}(Task):
         return jnp.concatenate([jnp.ones_like(x), x, x**2], axis=-1)
 '''
 
-TEST = '''"""The contracts that every task keeps, on {camel}: run with `pytest test_{name}.py`."""
+TEST = '''"""The contracts that every task keeps, on {camel}: run with `python -m pytest test_{name}.py`."""
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +111,8 @@ def new_task(name: str, directory: Path) -> int:
     if importlib.util.find_spec(name) is not None and not (directory / f"{name}.py").exists():
         raise InputError(f"new-task: {name!r} is the name of an installed module; choose another")
     names = {"name": name, "camel": "".join(word.capitalize() for word in name.split("_"))}
+    if re.search(rf"\b{names['camel']}\b", TASK + TEST):
+        raise InputError(f"new-task: {name!r} would hide {names['camel']}, which the file itself needs; choose another")
     files = {f"{name}.py": TASK, f"test_{name}.py": TEST, f"{name}.yaml": CONFIG}
     for file in files:
         if (directory / file).exists():
@@ -118,6 +120,6 @@ def new_task(name: str, directory: Path) -> int:
     with writing(directory):
         for file, template in files.items():
             write_atomically(directory / file, template.format(**names).encode())
-    for file, purpose in zip(files, ("the task", "its test: pytest", "its run: icl-lab run"), strict=True):
+    for file, purpose in zip(files, ("the task", "its test: python -m pytest", "its run: icl-lab run"), strict=True):
         print(f"{file:<{len(name) + 10}} {purpose}{'' if purpose == 'the task' else ' ' + file}")
     return 0

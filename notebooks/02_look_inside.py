@@ -353,7 +353,7 @@ plt.show()
 model = Model(TransformerConfig(channels=3, tokens=task.positions, layers=2, heads=4, width=32, mlp=2))
 settings = TrainingSettings(steps=2000, batch=64, schedule="cosine", warmup=100, loss="last", chunk=400)
 members = stack([Member(seed=seed, task=task, learning_rate=0.004) for seed in range(2)])
-state = init_state(model, Paired(), settings, members)
+state = init_state(model, settings, members)
 fresh = jax.device_get(state.params)  # a copy: the state itself is given away to training
 while int(state.step) < settings.steps:
     state, metrics = train_chunk(model, Paired(), settings, members, state, settings.chunk)

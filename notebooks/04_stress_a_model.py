@@ -56,7 +56,7 @@ config = TransformerConfig(format.channels(2), format.tokens(task.positions), la
 model = Model(config)
 settings = TrainingSettings(steps=1500, batch=64, learning_rate=3e-3, schedule="cosine", warmup=150, chunk=500)
 members = stack([Member(0, task, settings.learning_rate)])
-state = init_state(model, format, settings, members)
+state = init_state(model, settings, members)
 for _ in range(3):
     state, history = train_chunk(model, format, settings, members, state, 500)
 params = jax.tree.map(lambda leaf: leaf[0], state.params)

@@ -69,6 +69,8 @@ def test_help_takes_less_than_half_a_second():
         (["list", "taks"], "invalid choice: 'taks'"),
         (["new-task", "Not A Name"], "'Not A Name' should be a Python name"),
         (["new-task", "json"], "name of an installed module"),
+        (["new-task", "gaussian"], "'gaussian' would hide Gaussian"),
+        (["run", "--seed", "3", "configs/quickstart.yaml"], "CONFIG comes before --seed"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments, words, tmp_path, monkeypatch):
@@ -141,7 +143,7 @@ def test_a_run_that_is_not_finished_has_no_report(tmp_path):
     ("raised", "code", "line"),
     [
         (RunError("a: the loss is not finite\nat step 3"), 1, "icl-lab: a: the loss is not finite at step 3\n"),
-        (KeyboardInterrupt(), 130, "icl-lab: interrupted; the same command goes on from the newest checkpoint\n"),
+        (KeyboardInterrupt(), 130, "icl-lab: interrupted; the same command goes on from what is stored\n"),
         (OSError(28, "No space left on device", "x.nc"), 2, "icl-lab: x.nc: No space left on device"),
     ],
 )

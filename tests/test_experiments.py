@@ -35,7 +35,7 @@ def losses_of_one_step(subject: Subject, seed: int) -> tuple[int, ...]:
     model, format, settings = subject.build_model(), subject.build_format(), subject.build_training()
 
     def one_step(members):
-        return train_chunk(model, format, settings, members, init_state(model, format, settings, members), 1)[1]["loss"]
+        return train_chunk(model, format, settings, members, init_state(model, settings, members), 1)[1]["loss"]
 
     return jax.eval_shape(one_step, stack([planned.member for planned in subject.members(seed)])).shape
 

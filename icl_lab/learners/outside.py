@@ -58,6 +58,9 @@ def checked(answers: Any, batch: tuple[int, ...], outcomes: Outcomes) -> np.ndar
         raise ValueError(f"answers: shape {found.shape} should be {wanted}, the {what} of every prompt and position")
     if not outcomes.linear and not (np.all(found >= 0) and np.allclose(found.sum(-1), 1, atol=1e-3)):
         raise ValueError("answers: not probabilities; each position's classes should be at least 0 and sum to 1")
+    if not np.isfinite(found).all():
+        at = int(np.argwhere(~np.isfinite(found))[0][-1])
+        raise ValueError(f"answers: not finite at position {at}; without examples 0 is an answer")
     return found[..., None] if outcomes.linear else found
 
 

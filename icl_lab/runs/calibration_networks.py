@@ -115,7 +115,7 @@ def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, s
 
         def train(seeds: Sequence[int], model=model, task=task) -> Params:
             members = stack([Member(number, task, LOOP.learning_rate) for number in seeds])
-            state = init_state(model, FORMAT, LOOP, members)
+            state = init_state(model, LOOP, members)
             for done in range(0, LOOP.steps, LOOP.chunk):
                 state, _ = train_chunk(model, FORMAT, LOOP, members, state, min(LOOP.chunk, LOOP.steps - done))
             return state.params

@@ -13,6 +13,7 @@ from icl_lab.calibration.measure import Record
 from icl_lab.calibration.mechanisms import MechanismRecord
 from icl_lab.calibration.truth import KEYS
 from icl_lab.learners.constructions import CONSTRUCTIONS
+from icl_lab.runs.errors import InputError
 
 if TYPE_CHECKING:
     import xarray
@@ -30,7 +31,11 @@ def append(path: Path, records: Sequence[Record] | Sequence[MechanismRecord]) ->
 
 
 def read_records(path: Path, kind: type[Kind] = Record) -> list[Kind]:
-    """The records in a file. A last line that was cut off is removed, and its subject judged again."""
+    """The records in a file. A last line that was cut off is removed, and its subject judged again.
+
+    Raises:
+        InputError: another line is damaged.
+    """
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -39,10 +44,13 @@ def read_records(path: Path, kind: type[Kind] = Record) -> list[Kind]:
     if len(whole) < len(text):
         os.truncate(path, len(whole))
     found = []
-    for line in whole.decode("utf-8").splitlines():
-        for row in json.loads(line):
-            fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-            found.append(kind(**fields))
+    for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), 1):
+        try:
+            for row in json.loads(line):
+                fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+                found.append(kind(**fields))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: line {number} is damaged ({error}); delete it to have it judged again") from None
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from icl_lab.runs.directory import write_atomically, writing
 from icl_lab.runs.errors import InputError
@@ -49,6 +50,15 @@ def write_claims(path: Path, claims: Sequence[Claim]) -> None:
         write_atomically(path, (json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
+def update_claims(path: Path, claims: Sequence[Claim]) -> None:
+    """Write claims.json, keeping what it holds under other names.
+
+    A preset is run by its experiment and by `icl-lab run` in the same directory: neither drops the other's claims.
+    """
+    own = {claim.id for claim in claims}
+    write_claims(path, [*claims, *(claim for claim in read_claims(path) if claim.id not in own)])
+
+
 def read_claims(path: Path) -> list[Claim]:
     """The claims in a file; none where there is no file.
 
@@ -73,9 +83,12 @@ def claims_table(claims: Sequence[Claim]) -> Table:
         table.add_column(column, justify="left" if column in ("id", "statement") else "right")
     table.add_column("holds")
     for claim in claims:
-        verdict = "-" if claim.holds is None else "yes" if claim.holds else "[bold red]NO[/]"
+        verdict = "-" if claim.holds is None else "yes" if claim.holds else "NO"
+        style = "bold red" if verdict == "NO" else ""
         numbers = (_shown(value) for value in (claim.expected, claim.tolerance, claim.measured))
-        table.add_row(claim.id, claim.statement, *numbers, verdict if claim.gate != "report" else f"{verdict} (report)")
+        cells = [claim.id, claim.statement, *numbers]  # as text: what stands in brackets is no markup
+        holds = Text(verdict, style) + Text(" (report)" if claim.gate == "report" else "")
+        table.add_row(*map(Text, cells), holds)
     return table
 
 

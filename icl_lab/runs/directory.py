@@ -165,9 +165,10 @@ class RunDirectory:
 
     @property
     def report_is_current(self) -> bool:
-        """Whether the page was drawn after the results were written."""
+        """Whether the page was drawn after the results and the claims were written."""
         try:
-            return self.report_file.stat().st_mtime_ns >= self.results_file.stat().st_mtime_ns
+            drawn = self.report_file.stat().st_mtime_ns
+            return all(drawn >= file.stat().st_mtime_ns for file in (self.results_file, self.claims_file))
         except OSError:
             return False
 

@@ -37,7 +37,7 @@ def ended(name: str, work: Callable[[], int]) -> int:
         complain(str(error))
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from the newest checkpoint")
+        complain("interrupted; the same command goes on from what is stored")
         return 130
     except BrokenPipeError:  # the reader, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import yaml
 
@@ -17,8 +16,8 @@ from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS
 from icl_lab.models import Model
 from icl_lab.runs.analysis import Judged, analyse, network_learners, token_labels
-from icl_lab.runs.battery import seen_and_predicted
-from icl_lab.runs.claims import Claim, write_claims
+from icl_lab.runs.battery import key_of, seen_and_predicted
+from icl_lab.runs.claims import Claim, update_claims
 from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
@@ -63,7 +62,7 @@ def execute(config: RunConfig, output: Path | str, say: Say = lambda line: None)
         claims = general_claims(groups) + expected_claims(config.subjects, groups)
         attributes = provenance(config) | {"wall_seconds": round(time.monotonic() - begun, 1)}
         write_results(directory, groups, attributes)
-        write_claims(directory.claims_file, claims)
+        update_claims(directory.claims_file, claims)
         directory.finish()
     return directory
 
@@ -75,8 +74,7 @@ def judge_subjects(
     banks: dict[Any, Bank] = {}
 
     def bank_of(task: Task) -> Bank:
-        leaves, structure = jax.tree.flatten(task)
-        key = (structure, *(np.asarray(leaf).tobytes() for leaf in leaves))
+        key = key_of(task)
         if key not in banks:
             say(f"computing every reference's answers, task {len(banks) + 1} (once, whatever is judged)")
             banks[key] = build_bank(task, config.seed, config.prompts, config.calibration)

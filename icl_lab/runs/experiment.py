@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from icl_lab.runs.claims import Claim, Gate, claims_table, failed, write_claims
+from icl_lab.runs.claims import Claim, Gate, claims_table, failed, update_claims
 from icl_lab.runs.config import RunConfig, load_config
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.ends import Parser, ended
@@ -47,7 +47,10 @@ def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | Non
     parser.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
 
     def work() -> int:
-        given, options = parser.parse_known_args(arguments)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        if words and words[0].startswith("--") and words[0].partition("=")[0] not in ("--help", "--output"):
+            words.insert(0, parser.get_default("preset"))  # else the first setting's value is taken for the preset
+        given, options = parser.parse_known_args(words)
         if given.preset not in known:
             raise InputError(f"preset: {given.preset!r} is not known; choose one of {', '.join(known)}")
         prepare_jax()
@@ -63,12 +66,12 @@ def _run(config: RunConfig, output: Path, measure: Measure) -> int:
     with directory.locked():
         subjects = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)
         claims = measure(config, subjects, directory)
-        write_claims(directory.claims_file, claims)
+        update_claims(directory.claims_file, claims)
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width: take what the table needs
         console = Console(width=FILE_WIDTH)
     console.print(claims_table(claims))
-    console.print(f"claims: {directory.claims_file}", soft_wrap=True, highlight=False)
+    console.print(f"claims: {directory.claims_file}", soft_wrap=True, highlight=False, markup=False)
     return 1 if failed(claims) else 0
 
 

@@ -23,7 +23,7 @@ from icl_lab.runs.errors import InputError
 from icl_lab.runs.execute import describe_task, family_of, judge_rule
 from icl_lab.runs.named import NamedSettings
 from icl_lab.runs.results import write_results
-from icl_lab.tasks import Task
+from icl_lab.tasks import Described, Task
 
 Say = Callable[[str], None]
 TRIED = 4  # prompts that a callable is tried on before it is judged
@@ -63,7 +63,7 @@ def load_callable(spec: str) -> Function:
         sys.path.insert(0, here)
     try:
         found = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises is said in one line
+    except (Exception, SystemExit) as error:  # whatever the user's module raises is said in one line
         raise InputError(f"{spec}: cannot import {module_name!r}: {type(error).__name__}: {error}") from None
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -87,7 +87,7 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> tuple[Outsi
         learner = OutsideLearner(function, task.outcomes, last_only)
         at = peeks(learner, prompts)
     except Exception as error:  # the user's code: its words, in one line, are the best that can be said
-        reason = (str(error).strip().splitlines() or [""])[-1]
+        reason = " ".join(str(error).split())
         raise InputError(f"{spec}: called with x {x.shape} and y {y.shape}: {type(error).__name__}: {reason}") from None
     if at is not None:
         raise InputError(
@@ -123,9 +123,12 @@ def judge_outside(
     Raises:
         InputError: the callable cannot be had, answers in another shape, or looks ahead.
     """
+    if isinstance(task, Described):
+        raise InputError(f"{spec}: prompts of this task begin with a name that answer(x, y) does not see; give another")
     function = load_callable(spec)
     learner, answers = adapted(spec, function, task, config.seed)
-    source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isroutine(function) else None
+    plain = inspect.unwrap(function)
+    source = inspect.getsourcefile(plain) if inspect.isfunction(plain) or inspect.ismethod(plain) else None
     source = source or getattr(sys.modules.get(spec.partition(":")[0]), "__file__", None)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
     settings = OutsideConfig(learner=spec, source=digest, answers=fingerprint(answers), task=described, judge=config)

@@ -13,8 +13,6 @@ from icl_lab.pytrees import pytree_dataclass
 from icl_lab.runs.analysis import Judged
 from icl_lab.tasks import Task
 
-UNLISTED = "label_median"
-
 
 @pytree_dataclass
 class UnlistedDecoy:

@@ -108,7 +108,7 @@ def task_kind(name: str) -> type[Task]:
         raise FieldError(("kind",), f"unknown task {name!r}; {end} (or 'module:Class' for a task of your own)")
     try:
         module = _import(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
         raise FieldError(("kind",), f"cannot import {module_name!r}: {type(error).__name__}: {text}") from None
     kind = getattr(module, class_name, None)

@@ -134,7 +134,7 @@ def train_subject(
     told: list[str] = []
 
     def first() -> TrainState:
-        fresh = init_state(model, format, settings, stacked)
+        fresh = init_state(model, settings, stacked)
         if begin is None:
             return fresh
         return place(dataclasses.replace(fresh, params=jax.tree.map(jnp.asarray, begin)))

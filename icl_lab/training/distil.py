@@ -89,7 +89,7 @@ def distil(
 
 def _trained(members: Member, model: Network, format: Format, settings: TrainingSettings) -> Params:
     """Parameters after the last step."""
-    state = init_state(model, format, settings, members)
+    state = init_state(model, settings, members)
     for done in range(0, settings.steps, settings.chunk):
         steps = min(settings.chunk, settings.steps - done)
         state, _ = train_chunk(model, format, settings, members, state, steps)

@@ -44,7 +44,7 @@ class TrainState:
 Metrics = dict[str, Float[Array, "member ..."]]
 
 
-def init_state(model: Network, format: Format, settings: TrainingSettings, members: Member) -> TrainState:
+def init_state(model: Network, settings: TrainingSettings, members: Member) -> TrainState:
     """Fresh parameters from each member's seed, spread over the devices."""
     state = _init(model, _program(settings), members.seed)
     return place(state)

@@ -20,6 +20,7 @@ from icl_lab.prompts import Categorical, Point
 from icl_lab.runs import calibrate as command
 from icl_lab.runs.calibration_records import append, dataset_of, read_records
 from icl_lab.runs.claims import read_claims
+from icl_lab.runs.errors import InputError
 from icl_lab.runs.results import read_results
 from icl_lab.tasks import LinearRegression
 
@@ -223,3 +224,6 @@ def test_records_survive_the_file(tmp_path):
     assert dataset["counted"].values.tolist() == [1, 0]
     np.testing.assert_array_equal(dataset["distance"], [[np.nan, np.nan], [0.1, 0.2]])
     assert json.loads(path.read_text())[0]["group"] == "H1"
+    path.write_text(path.read_text().replace('"kind"', '"kinds"'))
+    with pytest.raises(InputError, match=r"records.jsonl: line 1 is damaged"):
+        read_records(path)

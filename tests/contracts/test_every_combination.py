@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from contracts.kinds import KINDS
 
+from icl_lab.formats import Interleaved
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.decoys import label_mean
 from icl_lab.learners.reference import Reference, ReferenceLearner
@@ -15,6 +16,7 @@ from icl_lab.probes.battery import BATTERY
 from icl_lab.prompts import Prompts
 from icl_lab.stress.biased import BIASES, can_be_biased
 from icl_lab.stress.perturbations import PERTURBATIONS
+from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.tasks import Pool, Task
 from icl_lab.tasks.regimes import REGIMES, drawn_from
 
@@ -49,6 +51,10 @@ def test_changed_prompts_can_be_answered(kind, name):
 
     def answers(before: Prompts, key: jax.Array) -> jax.Array:
         after = perturbation.prompts(changed, before, key, perturbation.standard)
+        if name in FORMAT_PERTURBATIONS:
+            Interleaved().encode(before, task.outcomes)
+            tokens = perturbation.format(Interleaved(), perturbation.standard).encode(after, task.outcomes)
+            assert tokens.ndim == 3
         return any_learner(task)(after).mean_target()
 
     assert jax.eval_shape(answers, drawn(changed), KEY).shape[:2] == (PROMPTS, changed.positions)

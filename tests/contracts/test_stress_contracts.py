@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from contracts.kinds import KINDS
 
+from icl_lab.formats import Interleaved
 from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.learners.reference import Reference, ReferenceLearner, has_pool, has_population_predictive
 from icl_lab.stress.measure import stressed, terms
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.conflict import contradicting
-from icl_lab.tasks import Pool, Task
+from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
+from icl_lab.stress.planted_formats import FormatReader
+from icl_lab.tasks import TASKS, Pool, Task
 
 PROMPTS = 6
 CASES = [
@@ -25,8 +28,13 @@ CASES = [
 EXACT = [(kind, name) for kind, name in CASES if has_pool(KINDS[kind]) or has_population_predictive(KINDS[kind])]
 
 
-def exact(task: Task) -> ReferenceLearner:
-    """The exact learner as one of the reference learners, not as the stress test computes it."""
+def exact(task: Task, name: str) -> ReferenceLearner | FormatReader:
+    """The exact learner as one of the reference learners, not as the stress test computes it.
+
+    Where the format changes it is the one that reads tokens: no other could be moved at all.
+    """
+    if name in FORMAT_PERTURBATIONS:
+        return FormatReader(task, 0.0, Interleaved(), Interleaved())
     predict = pool_bayes if isinstance(task.prior, Pool) else population_bayes
     return ReferenceLearner(task, {}, Reference("exact", "exact", predict))
 
@@ -44,12 +52,21 @@ def given() -> dict:
 
 def test_every_perturbation_meets_a_task():
     assert {name for _, name in EXACT} == set(PERTURBATIONS)
+    assert set(TASKS.values()) <= {type(task) for task in KINDS.values()}
+
+
+@pytest.mark.parametrize("name", ["separators", "swapped", "scaled_encoding", "unseen_format"])
+def test_a_reader_by_the_old_layout_is_moved_by_another(given, name):
+    """So that the exact one, who is not, could have been."""
+    perturbation = PERTURBATIONS[name]
+    reader = FormatReader(KINDS["regression"], 1.0, Interleaved(), Interleaved())
+    assert terms(perturbation, given["regression", name], reader, perturbation.standard).moved.mean() > 0.01
 
 
 @pytest.mark.parametrize(("kind", "name"), EXACT)
 def test_the_exact_learner_shows_no_bias(given, kind, name):
     perturbation = PERTURBATIONS[name]
-    found = terms(perturbation, given[kind, name], exact(KINDS[kind]), perturbation.standard)
+    found = terms(perturbation, given[kind, name], exact(KINDS[kind], name), perturbation.standard)
     if perturbation.likelihood:
         np.testing.assert_allclose(found.distance, 0, atol=1e-5)
         np.testing.assert_allclose(found.bias, 0, atol=1e-4)

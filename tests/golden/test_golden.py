@@ -32,6 +32,6 @@ def test_losses_of_a_training():
     model = Model(TransformerConfig(channels=4, tokens=format.tokens(6), layers=1, heads=2, width=16))
     settings = TrainingSettings(steps=30, batch=16, learning_rate=3e-3)
     members = stack([Member(0, TASK, 3e-3, 0.0)])
-    _, metrics = train_chunk(model, format, settings, members, init_state(model, format, settings, members), 30)
+    _, metrics = train_chunk(model, format, settings, members, init_state(model, settings, members), 30)
     loss = np.asarray(metrics["loss"])[0]
     np.testing.assert_allclose([loss[0], loss[-10:].mean()], TRAINED, rtol=1e-3)

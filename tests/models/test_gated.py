@@ -97,7 +97,7 @@ def test_it_learns_a_regression_in_context() -> None:
     task = LinearRegression(dimension=1, examples=4, noise=0.1)
     model = GatedModel(GatedConfig(channels=2, tokens=9, width=16))
     members, settings = stack([Member(0, task, 0.02)]), TrainingSettings(steps=150, batch=32, chunk=150)
-    state = init_state(model, Interleaved(), settings, members)
+    state = init_state(model, settings, members)
     _, metrics = train_chunk(model, Interleaved(), settings, members, state, 150)
     assert np.asarray(metrics["loss"])[0, -20:].mean() < 0.75 * (1 + 0.1**2)  # E y² = τ² + σ²
 

@@ -150,7 +150,7 @@ def test_it_learns_a_regression_and_where_to_begin() -> None:
     config = DeltaRuleConfig(channels=3, tokens=13, key_size=4, value_size=2, window=2)
     model, settings = DeltaRuleModel(config), TrainingSettings(steps=60, batch=64, chunk=60)
     members = stack([Member(seed, task, 0.02) for seed in range(2)])
-    state = init_state(model, Interleaved(), settings, members)
+    state = init_state(model, settings, members)
     assert not np.asarray(state.params["initial"]).any()
     state, metrics = train_chunk(model, Interleaved(), settings, members, state, 60)
     zero = 2 * (1 + 1) + 0.1**2  # E y² = d (μ² + τ²) + σ²

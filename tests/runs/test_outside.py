@@ -15,7 +15,7 @@ from icl_lab.runs import outside
 from icl_lab.runs.config import JudgeConfig
 from icl_lab.runs.errors import InputError
 from icl_lab.runs.results import read_results
-from icl_lab.tasks import LinearRegression, MarkovChain
+from icl_lab.tasks import Described, LinearRegression, MarkovChain, Pool
 
 TASK = LinearRegression(dimension=2, examples=4)
 SOURCE = """
@@ -46,6 +46,10 @@ SOURCE = """
             raise MemoryError("at most 8")
         return ridge(x, y)
 
+    def empty(x, y):
+        answers = np.cumsum(y, axis=1) - y
+        return np.where(np.arange(y.shape[1]) > 0, answers, np.nan)
+
     number = 3
 """
 
@@ -53,6 +57,7 @@ SOURCE = """
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     (tmp_path / "brought.py").write_text(textwrap.dedent(SOURCE))
+    (tmp_path / "exits.py").write_text("raise SystemExit(3)\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "brought"
@@ -88,7 +93,9 @@ def test_one_that_answers_the_last_position_only_leaves_the_others_unanswered(mo
         ("brought:number", "'number' is nothing that can be called"),
         ("brought:peeking", "the answer at position 0 depends on what comes later"),
         ("brought:wrong_shape", r"shape \(3, 2, 1, 1\) should be \(4, 5\)"),
-        ("brought:broken", "RuntimeError"),
+        ("brought:broken", "RuntimeError: no such layer and more"),
+        ("brought:empty", r"not finite at position 0"),
+        ("exits:answer", r"cannot import 'exits': SystemExit: 3"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(module, spec, words):
@@ -139,6 +146,12 @@ def test_what_fails_only_on_the_judges_prompts_is_said_in_one_line(module, tmp_p
         outside.judge_outside("brought:few", bank.task, {"kind": "x"}, config, tmp_path / "runs")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "runs").glob("*/results.nc"))
+
+
+def test_a_task_whose_prompts_hold_more_than_pairs_is_refused(module, tmp_path):
+    described = Described(base=LinearRegression(dimension=2), examples=4, prior=Pool(3), names=3)
+    with pytest.raises(InputError, match="begin with a name that answer"):
+        outside.judge_outside("brought:ridge", described, {}, JudgeConfig(), tmp_path)
 
 
 def test_the_command_refuses_in_one_line(module):

@@ -1,13 +1,16 @@
 """results.nc and claims.json: what is read is what was written, and damage is said, never repaired by deleting."""
 
+import dataclasses
+import io
 import json
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 import xarray
+from rich.console import Console
 
-from icl_lab.runs.claims import Claim, claims_table, failed, read_claims, write_claims
+from icl_lab.runs.claims import Claim, claims_table, failed, read_claims, update_claims, write_claims
 from icl_lab.runs.config import parse_config
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError
@@ -105,6 +108,23 @@ def test_claims_come_back_and_the_failed_ones_stay(tmp_path):
     assert read_claims(tmp_path / "none.json") == []
 
 
+def test_claims_of_other_names_are_kept(tmp_path):
+    """An experiment and `icl-lab run` of its preset share a directory."""
+    path = tmp_path / "claims.json"
+    first, second = (dataclasses.replace(CLAIMS[0], id=name) for name in ("experiment", "run"))
+    update_claims(path, [first])
+    update_claims(path, [second])
+    again = dataclasses.replace(second, measured=7)
+    update_claims(path, [again])
+    assert read_claims(path) == [again, first]
+
+
+def test_what_stands_in_brackets_is_shown():
+    console = Console(width=200, file=io.StringIO())
+    console.print(claims_table([dataclasses.replace(CLAIMS[0], statement="in [low, high], error [/nats]")]))
+    assert "in [low, high], error [/nats]" in console.file.getvalue()
+
+
 def test_numpy_values_are_written_as_plain_ones(tmp_path):
     claim = Claim("x", "s", "algebra", np.float32(0.5), 0.1, np.float64(0.55), np.bool_(True), "exact")
     write_claims(tmp_path / "claims.json", [claim])
@@ -121,8 +141,6 @@ def test_damaged_claims_are_said(tmp_path, text):
 
 
 def test_the_table_shows_what_failed(capsys):
-    from rich.console import Console
-
     console = Console(width=160, record=True)
     console.print(claims_table(CLAIMS))
     lines = console.export_text().splitlines()

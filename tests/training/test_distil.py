@@ -30,7 +30,7 @@ def losses(members: list[Member], params: dict, steps: int) -> dict:
     """Metrics of some steps of the one-layer head from given parameters."""
     stacked = stack(members)
     given = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(members)), params)
-    state = dataclasses.replace(init_state(HEAD, Paired(), SETTINGS, stacked), params=given)
+    state = dataclasses.replace(init_state(HEAD, SETTINGS, stacked), params=given)
     return jax.tree.map(np.asarray, train_chunk(HEAD, Paired(), SETTINGS, stacked, state, steps)[1])
 
 

@@ -31,7 +31,7 @@ MEMBERS = [
 
 def train(members: list[Member], *chunks: int, settings: TrainingSettings = SETTINGS) -> tuple[TrainState, list[dict]]:
     stacked = stack(members)
-    state, metrics = init_state(MODEL, FORMAT, settings, stacked), []
+    state, metrics = init_state(MODEL, settings, stacked), []
     for steps in chunks:
         state, found = train_chunk(MODEL, FORMAT, settings, stacked, state, steps)
         metrics.append(jax.tree.map(np.asarray, found))
@@ -93,7 +93,7 @@ def test_rates_of_the_settings_are_no_part_of_the_program(ten: tuple[TrainState,
 
 def test_the_state_is_donated() -> None:
     members = stack(MEMBERS)
-    state = init_state(MODEL, FORMAT, SETTINGS, members)
+    state = init_state(MODEL, SETTINGS, members)
     leaf = state.params["embed"]["kernel"]
     train_chunk(MODEL, FORMAT, SETTINGS, members, state, 1)
     assert leaf.is_deleted()
@@ -123,7 +123,7 @@ def test_members_are_mapped_on_cpus_and_vmapped_on_accelerators(monkeypatch: pyt
 def test_precision_is_that_of_the_settings_whatever_the_rest_of_the_program_uses() -> None:
     def products(precision: str) -> set[str]:
         settings = dataclasses.replace(SETTINGS, precision=precision)
-        member, state = MEMBERS[0], init_state(MODEL, FORMAT, SETTINGS, stack(MEMBERS[:1]))
+        member, state = MEMBERS[0], init_state(MODEL, SETTINGS, stack(MEMBERS[:1]))
         trained = jax.tree.map(lambda leaf: leaf[0], (state.params, state.optimiser))
         with jax.default_matmul_precision("high"):
             step = functools.partial(loop.train_step, MODEL, FORMAT, settings)
@@ -144,7 +144,7 @@ def test_everything_that_members_vary_has_an_effect(ten: tuple[TrainState, dict]
 
 def test_seeds_differ_in_initialisation_and_steps_in_prompts() -> None:
     members = stack([Member(0, TASK), Member(1, TASK)])
-    kernel = init_state(MODEL, FORMAT, SETTINGS, members).params["embed"]["kernel"]
+    kernel = init_state(MODEL, SETTINGS, members).params["embed"]["kernel"]
     assert np.abs(kernel[0] - kernel[1]).max() > 0.1
     _, (metrics,) = train([Member(0, TASK, learning_rate=0.0)], 10)
     assert np.unique(metrics["loss"]).size == 10  # nothing learned, yet another loss at each step
@@ -156,7 +156,7 @@ def test_linear_attention_learns_its_optimum_and_shuffled_labels_teach_nothing()
     model = Model(one_layer_config(dimension, examples))
     settings = TrainingSettings(steps=600, batch=256, chunk=300)
     members = stack([Member(0, task, 1e-2), Member(0, task, 1e-2, shuffle_labels=True)])
-    state, ends = init_state(model, Paired(), settings, members), []
+    state, ends = init_state(model, settings, members), []
     for _ in range(2):
         state, metrics = train_chunk(model, Paired(), settings, members, state, 300)
         ends.append(metrics["loss_per_position"][:, -1])
@@ -197,7 +197,7 @@ def _train_sharded(path: str) -> None:
     assert loop._chunk._cache_size() == programs == 1, "the second chunk compiled again"
     assert len(jax.devices()) == 2
     assert loop.place(state) is state, "the program leaves the state elsewhere than it wants it"
-    for each in (state, init_state(MODEL, FORMAT, SETTINGS, members)):
+    for each in (state, init_state(MODEL, SETTINGS, members)):
         for leaf in jax.tree.leaves((each.params, each.optimiser)):
             assert [shard.data.shape[0] for shard in leaf.addressable_shards] == [2, 2], leaf.sharding
         assert each.step.is_fully_replicated
