@@ -31,11 +31,11 @@ import numpy as np
 from icl_lab.formats import Interleaved
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.probes.answers import sample
+from icl_lab.probes.answers import sample, unit_of
 from icl_lab.statistics import bootstrap_interval
 from icl_lab.stress.base import Perturbation, composed
 from icl_lab.stress.biased import BIASES, BiasedLearner
-from icl_lab.stress.measure import answers_of, stressed, terms, unit_of
+from icl_lab.stress.measure import answers_of, stressed, terms
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.strength import family_answers, fit_strength
 from icl_lab.tasks import LinearRegression

@@ -10,11 +10,10 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.hypotheses import HYPOTHESES
+from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses.mechanism import MechanismVerdict, mechanism_verdict
 from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
 
-KEYS = tuple(hypothesis.key for hypothesis in HYPOTHESES)
 SUPPORTED, REFUTED, NOT_TESTED = 1, -1, 0  # entries of the confusion matrix
 
 

@@ -20,6 +20,7 @@ from icl_lab.compiling import QUICKLY
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.interpolation import Block
 from icl_lab.learners.reference import LAPSE, Reference, ReferenceLearner, Scales, has_pool
+from icl_lab.probes.answers import exact_answers, unit_of
 from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.streams import stream
 from icl_lab.tasks import Task
@@ -206,19 +207,6 @@ def _sample(task: Task, key: Array, count: int, shifted: Array) -> Prompts:
     return task.sample(key, count, shifted)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
-def _exact(task: Task, prompts: Prompts) -> Predictions | None:
-    with jax.default_matmul_precision("highest"):
-        found = task.posterior_predictive(prompts)
-        return None if found is None else found.answer()
-
-
-@functools.partial(jax.jit, compiler_options=QUICKLY)
-def _unit(task: Task, prompts: Prompts) -> Array:
-    with jax.default_matmul_precision("highest"):
-        return task.unit(prompts)
-
-
 def draw_prompts(task: Task, seed: int, prompts: int, calibration: int) -> tuple[Prompts, dict[str, slice]]:
     """Calibration prompts (half training prior, half fresh) and `prompts` of every regime, in one batch.
 
@@ -283,7 +271,7 @@ def build_bank(
     for name, reference in applying.items():
         progress(name)
         predictions[name] = _on_grid(reference, task, batch, grids[name], prepared[name])
-    unit = np.asarray(_unit(task, batch))
+    unit = np.asarray(unit_of(task, batch))
     degrees = {name: reference.polynomial(task) for name, reference in applying.items()}
-    exact = jax.tree.map(np.asarray, _exact(task, batch))
+    exact = jax.tree.map(np.asarray, exact_answers(task, batch))
     return Bank(task, jax.tree.map(np.asarray, batch), slices, unit, grids, predictions, prepared, degrees, exact)

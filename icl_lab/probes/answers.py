@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
@@ -42,6 +42,21 @@ def sample(task: Task, key: Array, prompts: int = 64) -> Prompts:
     """Prompts from the task's prior: compiled, as a loop over a large pool has to be, but in a hurry."""
     with jax.default_matmul_precision("highest"):
         return task.sample(key, prompts)
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def exact_answers(task: Task, prompts: Prompts) -> Predictions | None:
+    """What the posterior predictive answers, None where there is none in closed form; compiled."""
+    with jax.default_matmul_precision("highest"):
+        found = task.posterior_predictive(prompts)
+        return None if found is None else found.answer()
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def unit_of(task: Task, prompts: Prompts) -> Array:
+    """`task.unit`, compiled."""
+    with jax.default_matmul_precision("highest"):
+        return task.unit(prompts)
 
 
 def as_given(task: Task, key: Array, given: Prompts) -> Prompts:

@@ -9,6 +9,11 @@ class RunError(Exception):
     """The input was fine and the work failed, for example a loss that is not finite. The command exits with 1."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def nearest(name: str, known: list[str] | tuple[str, ...], plural: str = "keys") -> str:
     """What to write instead of an unknown name: the nearest known one, or all of them.
 

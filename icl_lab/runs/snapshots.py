@@ -9,7 +9,7 @@ import numpy as np
 
 from icl_lab.models import Params
 from icl_lab.runs.directory import write_atomically
-from icl_lab.runs.errors import InputError
+from icl_lab.runs.errors import InputError, first_line
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -53,7 +53,7 @@ class Snapshots:
         try:
             flat = load_file(self.path(step))
         except Exception as error:
-            raise InputError(f"{self.path(step)}: cannot be read ({_first_line(error)}); it is needed") from None
+            raise InputError(f"{self.path(step)}: cannot be read ({first_line(error)}); it is needed") from None
         params: Params = {}
         for name, value in flat.items():
             *branches, leaf = name.split("/")
@@ -78,7 +78,3 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     """Arrays of a pytree by their path, "layers/0/attention/query/kernel"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from icl_lab.compiling import side_by_side
 from icl_lab.hypotheses.bank import taught
 from icl_lab.learners.decoys import uniform
 from icl_lab.learners.reference import Reference, ReferenceLearner
-from icl_lab.probes.answers import Learner, sample
+from icl_lab.probes.answers import Learner, exact_answers, sample, unit_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.runs.battery import best_references, fitted_reference, key_of
 from icl_lab.runs.directory import RunDirectory
@@ -24,17 +24,7 @@ from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.biased import BIASES, can_be_biased
-from icl_lab.stress.measure import (
-    NAMES,
-    Stressed,
-    answered,
-    answers_of,
-    exact_answers,
-    in_format,
-    stressed,
-    terms,
-    unit_of,
-)
+from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, stressed, terms
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.stress.readable import why_unreadable

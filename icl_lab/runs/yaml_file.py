@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from icl_lab.runs.errors import InputError
+from icl_lab.runs.errors import InputError, first_line
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,21 +47,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as text ({_first_line(error)})") from None
+        raise InputError(f"{path}: cannot be read as text ({first_line(error)})") from None
     try:
         content = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"{path}: {line}not valid YAML: {error.problem or _first_line(error)}") from None
+        raise InputError(f"{path}: {line}not valid YAML: {error.problem or first_line(error)}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid YAML: {_first_line(error)}") from None
+        raise InputError(f"{path}: not valid YAML: {first_line(error)}") from None
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds a {type(content).__name__}"
         raise InputError(f"{path}: {found}; a run configuration is a mapping such as 'name: my_run'")
     return content
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

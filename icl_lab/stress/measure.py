@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
-from icl_lab.probes.answers import Learner, sample
+from icl_lab.probes.answers import Learner, exact_answers, sample, unit_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.stress.base import Perturbation, Strength
@@ -87,21 +87,6 @@ def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, s
 def _changed(perturbation: Perturbation, strength: Strength, task: Task, prompts: Prompts, key: Array) -> Prompts:
     with jax.default_matmul_precision("highest"):
         return perturbation.prompts(task, prompts, key, strength)
-
-
-@functools.partial(jax.jit, compiler_options=QUICKLY)
-def exact_answers(task: Task, prompts: Prompts) -> Predictions | None:
-    """What the posterior predictive answers, None where there is none in closed form; compiled."""
-    with jax.default_matmul_precision("highest"):
-        found = task.posterior_predictive(prompts)
-        return None if found is None else found.answer()
-
-
-@functools.partial(jax.jit, compiler_options=QUICKLY)
-def unit_of(task: Task, prompts: Prompts) -> Array:
-    """`task.unit`, compiled."""
-    with jax.default_matmul_precision("highest"):
-        return task.unit(prompts)
 
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)
