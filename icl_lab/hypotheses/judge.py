@@ -47,7 +47,7 @@ from icl_lab.statistics import bootstrap_interval
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Fixed in advance, but for `nearer`: see the docstring of the module.
+    """Fixed in advance, but for `nearer` and `precision`: see the docstring of the module.
 
     Attributes:
         near: ratio up to which a reference is near.

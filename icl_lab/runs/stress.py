@@ -1,7 +1,6 @@
 """Stress a run's members: what every perturbation does to them, beside exact learners, references and chance."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.compiling import side_by_side
 from icl_lab.hypotheses.bank import taught
 from icl_lab.learners.decoys import uniform
 from icl_lab.learners.reference import Reference, ReferenceLearner
-from icl_lab.probes.answers import Learner, exact_answers, sample, unit_of
+from icl_lab.probes.answers import Learner, sample, unit_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.runs.battery import best_references, fitted_reference, key_of
 from icl_lab.runs.directory import RunDirectory
@@ -109,10 +107,9 @@ def with_stress(
         learners = references_of(member, judged.isel(member=index))
         if str(judged["kind"].values[index]) != TRAINED:
             learners = [None] * len(learners)  # what is nearest to a network that learned nothing says nothing
-        asked = functools.partial(all_terms, chosen, shared[key])
-        mine, *others = side_by_side(asked, [member.learner, *learners])
-        own.append(mine)
-        compared.append(np.stack([*(each.mean(-1) for each in others), chance[key]]))
+        own.append(all_terms(chosen, shared[key], member.learner))
+        nearest = [all_terms(chosen, shared[key], learner).mean(-1) for learner in learners]
+        compared.append(np.stack([*nearest, chance[key]]))
         faults.append(faults_of(member.learner, shared[key]))
     data: dict[str, Any] = {}
     values = np.stack(own)  # [member, perturbation, term, prompt]
@@ -143,22 +140,13 @@ def given_of(task: Task, chosen: Sequence[Perturbation], key: Array) -> Given:
     """Changed prompts of every perturbation that makes sense for the task, and plain ones for the faults."""
     left_out = {perturbation.name: why for perturbation in chosen if (why := perturbation.applies(task))}
     plain = sample(task, key, PROMPTS)
-    exact_answers(task, plain)  # the program that most changes need, before they ask for it side by side
-    unit = unit_of(task, plain)
     # Changes of the format alone are asked with the same prompts.
     kinds = {p.name: "format" if p.name in FORMAT_PERTURBATIONS else p.name for p in chosen if p.name not in left_out}
     asked = {kinds[p.name]: p for p in reversed(chosen) if p.name in kinds}
-    changed = side_by_side(lambda p: stressed(p, task, key, PROMPTS, p.standard), asked.values())
-    found = dict(zip(asked, changed, strict=True))
-    biases = {} if can_be_biased(task) else BIASES
-    families = side_by_side(lambda bias: family_answers(bias, task, plain), biases.values())
-    return Given(
-        {name: found[kind] for name, kind in kinds.items()},
-        left_out,
-        dict(zip(biases, families, strict=True)),
-        plain,
-        unit,
-    )
+    changed = {kind: stressed(p, task, key, PROMPTS, p.standard) for kind, p in asked.items()}
+    prompts = {name: changed[kind] for name, kind in kinds.items()}
+    families = {} if can_be_biased(task) else {n: family_answers(bias, task, plain) for n, bias in BIASES.items()}
+    return Given(prompts, left_out, families, plain, unit_of(task, plain))
 
 
 def all_terms(chosen: Sequence[Perturbation], given: Given, learner: Learner | None) -> np.ndarray:

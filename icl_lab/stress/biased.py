@@ -6,6 +6,7 @@ fault can be said as the strength of the family that describes it best, see `str
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,32 +19,42 @@ from icl_lab.stress.exact import counted, knows_weighted
 from icl_lab.tasks import Task
 
 
-def forgetful(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+def forgetting(positions: int, strength: Array | float) -> Array:
     """Example j counts e^{−γ(i−1−j)} times at position i, γ = `strength`: the posterior of a leaky memory."""
-    place = jnp.arange(prompts.positions)
-    return counted(task, prompts, jnp.exp(-strength * jnp.maximum(place[:, None] - 1 - place, 0)))
+    place = jnp.arange(positions)
+    return jnp.exp(-strength * jnp.maximum(place[:, None] - 1 - place, 0))
 
 
-def copying(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The mean target is that of the last label in a share `strength`, of the exact answer in the rest."""
-    return _mixed(task, prompts, previous_label(task, prompts), strength)
-
-
-def majority(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The mean target is the mean label seen so far in a share `strength`, of the exact answer in the rest."""
-    return _mixed(task, prompts, label_mean(task, prompts, 1.0), strength)
-
-
-def timid(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+def timid(positions: int, strength: Array | float) -> Array:
     """Every example counts 1 − `strength` times: the answer stays too near the prior's."""
-    return counted(task, prompts, jnp.full((prompts.positions,) * 2, 1 - strength))
+    return jnp.full((positions,) * 2, 1 - strength)
 
 
-def _mixed(task: Task, prompts: Prompts, other: Predictions, strength: Array | float) -> Predictions:
-    exact = task.posterior_predictive(prompts)
+def majority(task: Task, prompts: Prompts) -> Predictions:
+    """The mean label seen so far."""
+    return label_mean(task, prompts, 1.0)
+
+
+def mixed(task: Task, exact: Predictions | None, other: Predictions, strength: Array | float) -> Predictions:
+    """The mean target is that of `other` in a share `strength`, of the exact answer in the rest."""
     if exact is None:
         raise TypeError(f"posterior_predictive: {type(task).__name__} has none to be biased")
     return task.outcomes.from_mean((1 - strength) * exact.mean_target() + strength * other.mean_target())
+
+
+Family = Callable[[Task, Prompts, Array | float], Predictions]
+
+
+def weighting(weights: Callable[[int, Array | float], Array]) -> Family:
+    """The family whose examples count as often as these say, [position, example]."""
+    return lambda task, prompts, strength: counted(task, prompts, weights(prompts.positions, strength))
+
+
+def giving_way(other: Callable[[Task, Prompts], Predictions]) -> Family:
+    """The family in which another answer takes a share of the exact one."""
+    return lambda task, prompts, strength: mixed(
+        task, task.posterior_predictive(prompts), other(task, prompts), strength
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,25 +66,38 @@ class Bias:
         unit: what the strength is.
         answers: (task, prompts, strength) → predictions; the exact ones at 0.
         grid: strengths that are tried, increasing from 0.
+        weights, other: of which `answers` is `weighting` or `giving_way`, if it is one of them: with these whole
+            families are answered by programs that they share.
     """
 
     name: str
     title: str
     unit: str
-    answers: Callable[[Task, Prompts, Array | float], Predictions]
+    answers: Family
     grid: tuple[float, ...]
+    weights: Callable[[int, Array | float], Array] | None = None
+    other: Callable[[Task, Prompts], Predictions] | None = None
 
 
 SHARES = (0.0, *(float(share) for share in np.geomspace(0.01, 0.9, 20)))
 RATES = (0.0, *(float(rate) for rate in np.geomspace(0.01, 1.5, 20)))
 
+
+def _weighted(name: str, title: str, unit: str, weights: Any, grid: tuple[float, ...]) -> Bias:
+    return Bias(name, title, unit, weighting(weights), grid, weights=weights)
+
+
+def _shared(name: str, title: str, other: Any) -> Bias:
+    return Bias(name, title, "share of the answer", giving_way(other), SHARES, other=other)
+
+
 BIASES: dict[str, Bias] = {
     bias.name: bias
     for bias in (
-        Bias("forgetting", "forgets exponentially", "rate per example", forgetful, RATES),
-        Bias("last_label", "copies the last label", "share of the answer", copying, SHARES),
-        Bias("majority", "follows the majority", "share of the answer", majority, SHARES),
-        Bias("timid", "learns too little from examples", "share of the evidence lost", timid, SHARES),
+        _weighted("forgetting", "forgets exponentially", "rate per example", forgetting, RATES),
+        _shared("last_label", "copies the last label", previous_label),
+        _shared("majority", "follows the majority", majority),
+        _weighted("timid", "learns too little from examples", "share of the evidence lost", timid, SHARES),
     )
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from icl_lab.compiling import QUICKLY
+from icl_lab.probes.answers import exact_answers
 from icl_lab.prompts import Predictions, Prompts
-from icl_lab.stress.biased import Bias
+from icl_lab.stress.biased import Bias, mixed
+from icl_lab.stress.exact import counted
 from icl_lab.tasks import Task
 
 RESAMPLES, FINE = 500, 50
@@ -33,11 +36,33 @@ class Fitted:
     left: float
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
 def family_answers(bias: Bias, task: Task, prompts: Prompts) -> Predictions:
-    """Answers of the family at every strength of its grid, [strength, prompt, position]."""
+    """Answers of the family at every strength of its grid, [strength, prompt, position]; compiled."""
+    grid = jnp.asarray(bias.grid)
+    if bias.weights is not None:  # one program for all families of evidence that counts more or less
+        return _counted(task, prompts, jax.vmap(functools.partial(bias.weights, prompts.positions))(grid))
+    if bias.other is not None:
+        return _mixed(bias.other, task, prompts, exact_answers(task, prompts), grid)
+    return _any(bias, task, prompts, grid)
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def _counted(task: Task, prompts: Prompts, weights: Array) -> Predictions:
     with jax.default_matmul_precision("highest"):
-        return jax.lax.map(lambda strength: bias.answers(task, prompts, strength).answer(), jnp.asarray(bias.grid))
+        return jax.lax.map(lambda each: counted(task, prompts, each).answer(), weights)
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
+def _mixed(other: Any, task: Task, prompts: Prompts, exact: Predictions | None, grid: Array) -> Predictions:
+    with jax.default_matmul_precision("highest"):
+        found = other(task, prompts)
+        return jax.lax.map(lambda strength: mixed(task, exact, found, strength).answer(), grid)
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
+def _any(bias: Bias, task: Task, prompts: Prompts, grid: Array) -> Predictions:
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(lambda strength: bias.answers(task, prompts, strength).answer(), grid)
 
 
 def fit_strength(

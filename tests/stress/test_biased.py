@@ -43,6 +43,15 @@ def test_the_planted_strength_is_recovered(asked, name):
     assert found.left < 0.5
 
 
+@pytest.mark.parametrize("name", BIASES)
+def test_a_family_holds_the_answers_of_its_learners(asked, name):
+    task, prompts, _, families = asked
+    for place in (0, 7, 20):
+        learner = BiasedLearner(task, BIASES[name].grid[place], BIASES[name])
+        found = jax.tree.map(lambda leaf, at=place: leaf[at], families[name]).mean_target()
+        np.testing.assert_allclose(found, learner(prompts).answer().mean_target(), atol=2e-5)
+
+
 def test_the_exact_learner_has_no_fault(asked):
     task, prompts, unit, families = asked
     exact = task.posterior_predictive(prompts).answer()
