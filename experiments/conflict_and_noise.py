@@ -11,8 +11,8 @@ Claim     D5: of two rules that contradict each other everywhere, k of n labels 
 Source    Bayes' rule; conflict: algebra; majority bias and calibration: Zhao et al. 2021, "Calibrate before use".
 Time      quick: 3 minutes on two cores. paper: on an accelerator, not yet run.
 
-With two rules over one bit all three models lean to the later label where the two are neighbours (.07 to .15 nats) and
-to the earlier one where seven or more examples lie between them (−.18 to −.25): the exact answer is 0 at any gap. They
+With two rules over one bit all three models lean to neither label up to a gap of four (−.10 to .08 nats), and to the
+earlier one where seven or more examples lie between them (−.28 to −.38): the exact answer is 0 at any gap. They
 have no majority bias (−.007 to .009, the planted learner .10). Calibrating them by an input of zeros, which training
 never showed, moves all answers towards one label (by .2, whatever the shares) and adds a little (−.015 to .049).
 
