@@ -112,17 +112,18 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             off = np.minimum(sides["to G"], sides["to M"]) / 2
             row = {"pool": planned.pool, "d_rel": relative(sides), "off": off, "end": found[-1][0]}
             rows.append(row | {"apart": float(sides["apart"][-1])})
-        first, second = ([row["d_rel"][-1] for row in rows if row["pool"] == pool] for pool in pools[:2])
-        claims.append(
-            members_claim(
-                f"{name}.d_rel_falls",
-                f"d_rel on fresh chains is less after training on {pools[1]} chains than on {pools[0]}, same seed",
-                SOURCE,
-                "less",
-                [f"{before:.2f} to {after:.2f}" for before, after in zip(first, second, strict=True)],
-                [bool(after < before) for before, after in zip(first, second, strict=True)],
+        if len(pools) > 1:
+            first, second = ([row["d_rel"][-1] for row in rows if row["pool"] == pool] for pool in pools[:2])
+            claims.append(
+                members_claim(
+                    f"{name}.d_rel_falls",
+                    f"d_rel on fresh chains is less after training on {pools[1]} chains than on {pools[0]}, same seed",
+                    SOURCE,
+                    "less",
+                    [f"{before:.2f} to {after:.2f}" for before, after in zip(first, second, strict=True)],
+                    [bool(after < before) for before, after in zip(first, second, strict=True)],
+                )
             )
-        )
         for pool in pools:
             own = [row for row in rows if row["pool"] == pool]
             last = [float(row["d_rel"][-1]) for row in own]
