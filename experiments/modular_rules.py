@@ -95,7 +95,9 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             # A pair that the prompt holds already can be copied: what is learned shows in the others.
             new = ~np.asarray((prompts.x[:, :-1] == prompts.x[:, -1:]).all(-1).any(-1))
             last = [float(hits[new, -1].mean()) for hits in own]
-            least = without_examples(task, prompts.x[new, -1]) if number == 0 and isinstance(task.prior, Pool) else chance
+            least = (
+                without_examples(task, prompts.x[new, -1]) if number == 0 and isinstance(task.prior, Pool) else chance
+            )
             error = np.sqrt(least * (1 - least) / new.sum())
             best = float(np.asarray(best_accuracy(kind, prompts))[new, -1].mean())
             claims.append(
