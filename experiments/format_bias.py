@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from icl_lab.files import write_atomically
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory, write_atomically
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
 from icl_lab.streams import stream

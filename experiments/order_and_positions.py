@@ -38,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.compiling import QUICKLY
+from icl_lab.files import write_atomically
 from icl_lab.models.gated import GatedConfig
 from icl_lab.models.positions import LENGTH_BOUND
 from icl_lab.probes.answers import answers_to, stack
@@ -48,7 +49,7 @@ from icl_lab.pytrees import pytree_dataclass
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory, write_atomically
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
 from icl_lab.streams import stream

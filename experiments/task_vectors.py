@@ -49,6 +49,8 @@ from icl_lab.probes.task_vectors import (
     SITE,
     exchanged,
     mean_streams,
+    random_like,
+    recovered,
     task_vector_conflict,
     task_vector_losses,
 )
@@ -100,22 +102,10 @@ def draw_prompts(task: Any, seed: int, each: int) -> Drawn:
     return Drawn(tasks, *sets)
 
 
-def shares(losses: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """(dummy − patched)/(mean gain) of every prompt, [layer, prompt]: the mean over prompts is the recovered share."""
-    gain = (losses["dummy"] - losses["full"]).mean()
-    return {name: (losses["dummy"] - losses[name]) / gain for name in (OWN, *CONTROLS)}
-
-
 def leads(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """95% interval over prompts of how far one mean lies above another, both [prompt]."""
     low, high = bootstrap_interval(own - other)
     return float(low), float(high)
-
-
-def random_like(vectors: jax.Array, key: jax.Array) -> jax.Array:
-    """Random directions of the same norms."""
-    drawn = jax.random.normal(key, vectors.shape)
-    return drawn * jnp.linalg.norm(vectors, axis=-1, keepdims=True) / jnp.linalg.norm(drawn, axis=-1, keepdims=True)
 
 
 def strongest(draws: np.ndarray) -> np.ndarray:
@@ -137,7 +127,7 @@ def look_into(learner: TransformerLearner, task: Any, drawn: Drawn, key: jax.Arr
     for name, (full, dummies) in (("choosing", drawn.choosing), ("measuring", drawn.measuring)):
         for mode in MODES:
             each = [
-                shares(jax.tree.map(np.asarray, task_vector_losses(learner, vectors[mode], full, dummies, k, mode)))
+                recovered(jax.tree.map(np.asarray, task_vector_losses(learner, vectors[mode], full, dummies, k, mode)))
                 for k in keys
             ]
             random = np.stack([one["random"] for one in each])
@@ -148,7 +138,7 @@ def look_into(learner: TransformerLearner, task: Any, drawn: Drawn, key: jax.Arr
             found[name, mode, "conflict", "random"] = strongest(np.stack([one["patched"] for one in others]))
             found[name, "unpatched"] = np.asarray(wins["unpatched"])
         losses = task_vector_losses(learner, soft, full, dummies, keys[0], "add")
-        found[name, "soft"] = shares(jax.tree.map(np.asarray, losses))[OWN]
+        found[name, "soft"] = recovered(jax.tree.map(np.asarray, losses))[OWN]
         for kind, rows in exchanges(learner, task, drawn, full, keys).items():
             found[name, "exchange", kind] = rows
     return found

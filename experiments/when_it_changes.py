@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from icl_lab.files import write_atomically
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, judge, owner_of
 from icl_lab.prompts import Predictions, Prompts
@@ -29,7 +30,7 @@ from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.battery import key_of
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory, write_atomically
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
 

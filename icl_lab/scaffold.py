@@ -5,7 +5,8 @@ import keyword
 import re
 from pathlib import Path
 
-from icl_lab.runs.directory import write_atomically, writing
+from icl_lab.files import write_atomically
+from icl_lab.runs.directory import writing
 from icl_lab.runs.errors import InputError
 
 TASK = '''"""One sentence: what is hidden in a prompt, and how its outcomes follow from it."""

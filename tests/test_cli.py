@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from command import CONFIG, ExecutedError, instead_of_a_run, main, refused, write
 
+from icl_lab.cli import _parser
+from icl_lab.runs.calibrate import CalibrationConfig
 from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
@@ -165,6 +167,12 @@ def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr("icl_lab.runs.execute.execute", stop)
     with pytest.raises(OSError, match="Bad file descriptor"):
         main("run", write(tmp_path))
+
+
+def test_a_calibration_without_options_is_that_of_the_configuration():
+    given, fields = _parser().parse_args(["calibrate"]), CalibrationConfig.model_fields
+    for name in ("draws", "prompts", "seed", "distilled", "mechanisms"):
+        assert getattr(given, name) == fields[name].default
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_recovered_shares_are_nothing_at_the_dummy_and_one_at_the_examples():
     vectors = script("task_vectors")
     losses = {"dummy": np.array([1.0, 3.0]), "full": np.array([0.5, 1.5])}  # a mean gain of 1
     patched = np.array([[0.5, 1.5], [1.0, 3.0], [1.5, 4.0]])
-    found = vectors.shares(losses | dict.fromkeys((vectors.OWN, *vectors.CONTROLS), patched))[vectors.OWN]
+    found = vectors.recovered(losses | dict.fromkeys((vectors.OWN, *vectors.CONTROLS), patched))[vectors.OWN]
     np.testing.assert_allclose(found, [[0.5, 1.5], [0, 0], [-0.5, -1]])
     low, high = vectors.leads(np.arange(100.0) + 2, np.arange(100.0))
     assert low == pytest.approx(2)  # paired: what the prompts share is no uncertainty

@@ -16,6 +16,7 @@ BELOW: dict[str, set[str]] = {
     "statistics": set(),
     "streams": set(),
     "compiling": set(),
+    "files": set(),
     "tasks": {"pytrees", "prompts", "outcomes", "streams", "compiling"},
     "formats": {"prompts", "outcomes"},
     "models": {"prompts"},
@@ -26,8 +27,8 @@ BELOW["probes"] = BELOW["learners"] | {"learners", "statistics"}
 BELOW["stress"] = BELOW["probes"] | {"probes"}
 BELOW["hypotheses"] = BELOW["probes"] | {"probes"}
 BELOW["calibration"] = BELOW["hypotheses"] | {"hypotheses"}
-BELOW["runs"] = BELOW["calibration"] | {"calibration", "training", "stress"}
-BELOW["report"] = {"statistics"}
+BELOW["runs"] = BELOW["calibration"] | {"calibration", "training", "stress", "files"}
+BELOW["report"] = {"statistics", "files"}
 COMMANDS = ("cli", "__main__", "__init__", "listings", "scaffold", "verify", "bench")
 PURE = (
     "pytrees",

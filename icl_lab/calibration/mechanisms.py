@@ -7,7 +7,6 @@ random none. Where two hypotheses are the same circuit, both are true.
 import dataclasses
 
 import jax
-import numpy as np
 from jaxtyping import Array
 
 from icl_lab.calibration.truth import KEYS
@@ -138,14 +137,3 @@ def mechanism_records(name: str, draw: int, key: Array) -> list[MechanismRecord]
         )
         for verdict, random, true in pairs
     ]
-
-
-def confusion_matrix(verdicts: tuple[MechanismVerdict, ...]) -> np.ndarray:
-    """[verdict, hypothesis]: 1 supported, −1 refuted, 0 not tested."""
-    state = {True: SUPPORTED, False: REFUTED}
-    return np.array(
-        [
-            [NOT_TESTED if key in verdict.not_tested else state[key in verdict.supported] for key in KEYS]
-            for verdict in verdicts
-        ]
-    )

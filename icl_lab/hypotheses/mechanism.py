@@ -38,7 +38,8 @@ class Evidence:
     Attributes:
         hypothesis, mechanism, signature: keys of `HYPOTHESES` and names.
         kind: "internal", "causal" or "condition".
-        value, control: the statistic of the learner and of its random control.
+        value, control: the statistic of the learner and of its random control; the latter NaN where the control has
+            nothing that it could be measured on, such as iterates of a descent that takes one step, so has it not.
         threshold: which both must exceed.
     """
 

@@ -1,7 +1,7 @@
 """H3: pretraining installed an inner optimiser and its starting point (Finn et al. 2017; Kirsch et al. 2022)."""
 
 from icl_lab.hypotheses.base import Hypothesis, Signature
-from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_delta_rule, train_meta_sgd_forms
+from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_delta_rule, train_meta_sgd
 from icl_lab.learners.reference import Reference, geometric, is_stream
 from icl_lab.tasks import Task
 
@@ -15,7 +15,7 @@ def _name(steps: int, causal: bool) -> str:
 
 def _learn(task: Task) -> dict[str, MetaParameters]:
     """Starting points and step sizes of all forms, learned on the task in one program."""
-    return {_name(*form): found for form, found in zip(FORMS, train_meta_sgd_forms(task, FORMS), strict=True)}
+    return {_name(*form): found for form, found in zip(FORMS, train_meta_sgd(task, FORMS), strict=True)}
 
 
 def _meta_sgd(steps: int, causal: bool) -> Reference:

@@ -31,13 +31,8 @@ def meta_sgd(
     return outcomes.from_natural(unrolled_descent(outcomes, phi, targets, initial, scale * rates, None, causal))
 
 
-def train_meta_sgd(task: Task, steps: int, causal: bool = False, **settings: int) -> MetaParameters:
-    """One form alone, see `train_meta_sgd_forms`."""
-    return train_meta_sgd_forms(task, ((steps, causal),), **settings)[0]
-
-
 @functools.partial(jax.jit, static_argnames=("forms", "updates", "batch"), compiler_options=QUICKLY)
-def train_meta_sgd_forms(
+def train_meta_sgd(
     task: Task,
     forms: tuple[tuple[int, bool], ...],
     updates: int | None = None,

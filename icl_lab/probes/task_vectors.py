@@ -12,7 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.probes.interventions import ALL, Recording, asked, record, replay, worlds
@@ -100,9 +100,7 @@ def task_vector_losses(
         each = jnp.repeat(own, dummies.y.shape[0] // vectors.shape[1], axis=1)
         return with_vectors(learner, dummies, run, each, mode).loss(dummies.y[:, -1])
 
-    direction = jax.random.normal(key, vectors.shape)
-    norm = jnp.linalg.norm(vectors, axis=-1, keepdims=True) / jnp.linalg.norm(direction, axis=-1, keepdims=True)
-    kinds = jnp.stack([vectors, jnp.roll(vectors, -1, axis=1), norm * direction])
+    kinds = jnp.stack([vectors, jnp.roll(vectors, -1, axis=1), random_like(vectors, key)])
     own, another, random = jax.lax.map(loss, kinds)
     return {
         "dummy": outcomes.from_natural(run.answers[:, 0]).loss(dummies.y[:, -1]),
@@ -113,14 +111,23 @@ def task_vector_losses(
     }
 
 
-def recovered_share(losses: dict[str, Float[Array, "*layer prompt"]]) -> dict[str, Float[Array, " layer"]]:
-    """(dummy − patched)/(dummy − full) of mean losses, the share of the in-context gain that one vector brings back.
+def random_like(vectors: Float[Array, "*axes width"], key: Array) -> Float[Array, "*axes width"]:
+    """Random directions of the same norms."""
+    drawn = jax.random.normal(key, vectors.shape)
+    return drawn * jnp.linalg.norm(vectors, axis=-1, keepdims=True) / jnp.linalg.norm(drawn, axis=-1, keepdims=True)
 
-    1: as good as the examples; 0: no better than the dummy; negative: worse. Meaningless where examples gain nothing.
+
+def recovered(losses: dict[str, Shaped[Array, "*layer prompt"]]) -> dict[str, Shaped[Array, "layer prompt"]]:
+    """(dummy − patched)/(mean of dummy − full) of every prompt: the mean over prompts is the *recovered share*.
+
+    That is the share of the in-context gain which one vector brings back. 1: as good as the examples; 0: no better than
+    the dummy; negative: worse. Meaningless where examples gain nothing.
+
+    Args:
+        losses: by `task_vector_losses`; also as numpy arrays.
     """
-    mean = {name: values.mean(-1) for name, values in losses.items()}
-    gain = mean["dummy"] - mean["full"]
-    return {name: (mean["dummy"] - mean[name]) / gain for name in ("task vector", "another task", "random")}
+    gain = (losses["dummy"] - losses["full"]).mean()
+    return {name: (losses["dummy"] - losses[name]) / gain for name in ("task vector", "another task", "random")}
 
 
 def exchanged(vectors: Float[Array, "layer task width"]) -> Float[Array, "layer task width"]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from icl_lab.report.files import png, svg, write_atomically
+from icl_lab.files import write_atomically
+from icl_lab.report.files import png, svg
 from icl_lab.report.layout import plain_log
 
 

@@ -1,28 +1,11 @@
-"""Writing figures and pages: atomically, reproducibly, and as SVG that can share a page with others."""
+"""Figures as bytes: reproducibly, and as SVG that can share a page with others."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
-from pathlib import Path
 
 from matplotlib.figure import Figure
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write through a temporary file beside `path`, so that a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def png(figure: Figure) -> bytes:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 
+from icl_lab.files import write_atomically
 from icl_lab.report import glossary
 from icl_lab.report.data import Run, load
 from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
-from icl_lab.report.files import inline, png, svg, write_atomically
+from icl_lab.report.files import inline, png, svg
 from icl_lab.report.hypotheses import hypothesis_sections
 from icl_lab.report.layout import Drawing, LeftOut, styled
 from icl_lab.report.sentences import verdict_sentence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from icl_lab.files import write_atomically
 from icl_lab.report.data import load
 from icl_lab.report.figures import power, telling
-from icl_lab.report.files import write_atomically
 from icl_lab.report.layout import styled
 from icl_lab.report.page import figure_html
 from icl_lab.report.shell import write_page

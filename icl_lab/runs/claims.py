@@ -11,7 +11,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from icl_lab.runs.directory import write_atomically, writing
+from icl_lab.files import write_atomically
+from icl_lab.runs.directory import writing
 from icl_lab.runs.errors import InputError
 
 Gate = Literal["exact", "order", "report"]

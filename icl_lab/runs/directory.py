@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
+from icl_lab.files import write_atomically
 from icl_lab.runs.config import RunConfig, parse_config
 from icl_lab.runs.errors import InputError
 from icl_lab.runs.yaml_file import read_yaml
@@ -194,21 +195,6 @@ class RunDirectory:
             file.write(str(os.getpid()))
             file.flush()
             yield
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file holds either what it held before or all of `content`, whenever the process is killed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def digest(path: Path) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from icl_lab.files import write_atomically
 from icl_lab.models import Params
-from icl_lab.runs.directory import write_atomically
 from icl_lab.runs.errors import InputError, first_line
 
 

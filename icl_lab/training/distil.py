@@ -10,13 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from icl_lab.formats import Format
 from icl_lab.learners.reference import Reference, ReferenceLearner, Scales
 from icl_lab.models import Params
 from icl_lab.models.network import Network
-from icl_lab.prompts import Predictions, Prompts, Values
+from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.tasks import Task
 from icl_lab.training.ensemble import Member, stack
@@ -138,19 +137,3 @@ def distil_from_panel(
         for chosen, seed in students
     ]
     return _trained(stack(members), model, format, settings)
-
-
-@jax.jit
-def student_teacher_distance(
-    student: Learner, teacher: Learner, prompts: Prompts, unit: Values
-) -> Float[Array, " batch"]:
-    """Mean divergence of the student from its teacher over the scored positions of every prompt, in nats.
-
-    The judge's distance: (ŷ − teacher's mean)²/2·unit, or KL(student ‖ teacher) of classes. Of a reference bank the
-    arguments are `bank.prompts` and `bank.unit`, the regimes `bank.slices`; of other prompts the unit is
-    `task.unit(prompts)`. Positions a student's format does not read must not be scored.
-    """
-    with jax.default_matmul_precision("highest"):
-        divergence = student(prompts).divergence(teacher(prompts), unit)
-    scored = jnp.asarray(prompts.scored)
-    return jnp.where(scored, divergence, 0.0).sum(-1) / scored.sum(-1)

@@ -64,7 +64,7 @@ def test_meta_sgd_does_not_learn_on_prompts_that_judge_it(monkeypatch):
         return sample(self, key, *arguments, **named)
 
     monkeypatch.setattr(LinearRegression, "sample", recorded)
-    jax.block_until_ready(train_meta_sgd(task, 1, updates=6, batch=8, seed=0))
+    jax.block_until_ready(train_meta_sgd(task, ((1, False),), updates=6, batch=8, seed=0))
     jax.effects_barrier()
     taught = set(used)
     used.clear()

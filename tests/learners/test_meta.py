@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from icl_lab.learners.gradient import gradient_descent
-from icl_lab.learners.meta import meta_sgd, train_meta_sgd, train_meta_sgd_forms
+from icl_lab.learners.meta import meta_sgd, train_meta_sgd
 from icl_lab.tasks import LinearRegression, Pool
 
-FORMS = ((1, False), (2, False), (5, False), (2, True), (5, True))
+ONE_STEP = ((1, False),)
+FORMS = (*ONE_STEP, (2, False), (5, False), (2, True), (5, True))
 CENTRED = LinearRegression(dimension=5, examples=12, noise=0.5)
 MEANS = (2.0, -1.0)
 
@@ -23,7 +24,7 @@ def prompts():
 
 @pytest.fixture(scope="module")
 def learned():
-    return train_meta_sgd_forms(CENTRED, FORMS)
+    return train_meta_sgd(CENTRED, FORMS)
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "causal"))
@@ -52,7 +53,7 @@ def test_the_start_is_the_mean_of_the_weights(learned):
     for mean in MEANS:
         task = CENTRED.replace(weight_mean=mean, prior=pool)
         members = jax.vmap(lambda m, task=task: task.draw_latent(pool.key(m)))(jnp.arange(64))
-        start = train_meta_sgd(task, 1)["initial"][:, 0]
+        start = train_meta_sgd(task, ONE_STEP)[0]["initial"][:, 0]
         np.testing.assert_allclose(start, members.mean(0), atol=0.2)
         means.append(float(start.mean()))
     assert means[0] - means[1] == pytest.approx(MEANS[0] - MEANS[1], rel=0.1)
@@ -61,12 +62,12 @@ def test_the_start_is_the_mean_of_the_weights(learned):
 def test_steps_follow_the_scale_of_each_feature():
     """A feature of a hundred times the variance gets a far smaller step."""
     task = LinearRegression(dimension=2, examples=8, noise=0.5, covariance=np.array([0.1, 10.0], np.float32))
-    rates = train_meta_sgd(task, 1, updates=400)["rates"][0]
+    rates = train_meta_sgd(task, ONE_STEP, updates=400)[0]["rates"][0]
     assert rates[0] > 2 * rates[1] > 0
 
 
 def test_the_same_seed_learns_the_same():
-    first, again, other = (train_meta_sgd(CENTRED, 1, updates=40, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (train_meta_sgd(CENTRED, ONE_STEP, updates=40, seed=seed)[0] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first["rates"], again["rates"])
     assert not np.allclose(first["rates"], other["rates"], rtol=1e-6)
 

@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
+from icl_lab.files import write_atomically
 from icl_lab.runs.config import parse_config
-from icl_lab.runs.directory import RunDirectory, write_atomically
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError
 
 

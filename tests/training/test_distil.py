@@ -14,7 +14,7 @@ from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig, one_layer_config, one_step_gd
 from icl_lab.tasks import LinearRegression, MarkovChain, ModularRules, Pool
 from icl_lab.training import Member, TrainingSettings, init_state, loop, stack, train_chunk
-from icl_lab.training.distil import Panel, distil, distil_from_panel, student_teacher_distance, teacher_of
+from icl_lab.training.distil import Panel, distil, distil_from_panel, teacher_of
 from icl_lab.training.objective import loss_and_gradient, taught
 from icl_lab.training.regimes import REGIMES, sample_regimes
 
@@ -52,17 +52,13 @@ def test_students_approach_their_own_teachers_in_one_program_for_all_parameters(
     programs = loop._chunk._cache_size()
     students = [distil(TASK, GD, {"rate": rate}, HEAD, Paired(), SETTINGS, seeds=(0, 1)) for rate in rates]
     assert loop._chunk._cache_size() <= programs + 1
-    prompts = PROMPTS.replace(scored=PROMPTS.scored.at[:, :-1].set(False))
-    teachers = [teacher_of(TASK, GD, {"rate": rate}) for rate in rates]
-    unit = jnp.ones(prompts.y.shape)
+    teachers = [teacher_of(TASK, GD, {"rate": rate})(PROMPTS).mean[:, -1] for rate in rates]
     for seed in (0, 1):
         learners = [
-            TransformerLearner(jax.tree.map(lambda leaf, seed=seed: leaf[seed], params), HEAD, Paired())
+            TransformerLearner(jax.tree.map(lambda leaf, seed=seed: leaf[seed], params), HEAD, Paired())(PROMPTS)
             for params in students
         ]
-        distance = np.array(
-            [[student_teacher_distance(s, t, prompts, unit).mean() for t in teachers] for s in learners]
-        )
+        distance = np.array([[jnp.mean((s.mean[:, -1] - t) ** 2) for t in teachers] for s in learners])
         assert distance.shape == (2, 2)
         assert np.diag(distance).max() < 0.02 * min(distance[0, 1], distance[1, 0])
 
@@ -79,17 +75,6 @@ def test_of_a_panel_the_chosen_teacher_teaches_and_all_share_a_program() -> None
     alone = distil(TASK, GD, {"rate": 0.8}, HEAD, Paired(), short)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[0], rtol=1e-3, atol=1e-3), panel, alone)
     assert np.abs(jax.tree.leaves(panel)[0][0] - jax.tree.leaves(panel)[0][1]).max() > 1e-2
-
-
-def test_the_distance_is_the_judges_of_the_scored_positions() -> None:
-    scored = jnp.ones((64, 5), bool).at[0, 2:].set(False).at[:, 1].set(False)
-    one, two = (teacher_of(TASK, GD, {"rate": rate}) for rate in (0.3, 0.9))
-    unit = 0.25 + jnp.arange(320.0).reshape(64, 5)
-    found = student_teacher_distance(one, two, PROMPTS.replace(scored=scored), unit)
-    nats = (np.asarray(one(PROMPTS).mean) - np.asarray(two(PROMPTS).mean)) ** 2 / (2 * np.asarray(unit))
-    expected = [row[mask].mean() for row, mask in zip(nats, np.asarray(scored), strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert (np.asarray(found)[1:] > 0).all()  # of the first, only the query without examples counts
 
 
 @pytest.mark.parametrize("family", ["real", "classes"])
