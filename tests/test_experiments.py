@@ -134,15 +134,17 @@ def test_the_part_that_a_read_out_sees_is_read_as_the_whole():
         np.testing.assert_allclose(left.T @ centred[layer] @ read[layer], 0, atol=1e-8)
 
 
-def test_correlations_of_resamplings_are_those_of_repeated_samples():
-    encoded, rng = script("what_is_encoded"), np.random.default_rng(1)
-    a, b = 5 + rng.normal(size=(2, 30)), 7 + rng.normal(size=(2, 30))
-    np.testing.assert_allclose(encoded.correlation(a, b), [np.corrcoef(*pair)[0, 1] for pair in zip(a, b, strict=True)])
-    counts = encoded.resamplings(30, 4)
-    assert (counts.sum(-1) == 30).all()
-    np.testing.assert_array_equal(encoded.correlation(0 * a, b), [0, 0])
-    repeated = [np.corrcoef(np.repeat(a[0], row), np.repeat(b[0], row))[0, 1] for row in counts]
-    np.testing.assert_allclose(encoded.correlation(a[0], b[0], counts), repeated)
+def test_an_answer_that_goes_to_pieces_takes_nothing_of_the_others():
+    encoded, rng = script("what_is_encoded"), np.random.default_rng(0)
+    own, source = rng.normal(size=(2, 500))
+    moved = np.stack([source - own, 0.3 * (source - own), -own, rng.normal(size=500)])
+    shares = encoded.taken(moved, own, source)
+    np.testing.assert_allclose(shares[:3], [1, 0.3, 0], atol=1e-9)
+    assert abs(shares[3]) < 0.15
+    drawn = rng.integers(0, 500, size=(2, 500))
+    counts = np.stack([np.bincount(row, minlength=500) for row in drawn])
+    repeated = [encoded.taken(moved[3][row], own[row], source[row]) for row in drawn]
+    np.testing.assert_allclose(encoded.taken(moved[3], own, source, counts), repeated)
 
 
 def test_layers_of_gd_plus_plus_without_its_gamma_are_gradient_descent():
