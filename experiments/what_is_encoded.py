@@ -28,8 +28,8 @@ one of eight, reaches .40 to .50, so that the tokens' inputs alone are half of t
 three; in the others both are there after the first layer. Whole streams after the first layer bring .96 to .98 of the
 other's answer, rotated .21 to .40: the examples' tokens carry the task. Patches along the read-out *fail* in every
 seed: they bring −.002 to .000. Read off single tokens, w reaches R² .08 to .23 and no more in late tokens than in early
-ones: each holds its own example, the query attends to single examples, weighted by its own x, and their mean need not be
-formed. Decodable is not used.
+ones: each holds its own example, the query attends to single examples, weighted by its own x, and their mean need not
+be formed. Decodable is not used.
 """
 
 import functools
