@@ -10,9 +10,9 @@ Time      quick: about six minutes on two cores. paper: more pools and seeds, on
 
 At every log-spaced snapshot every member is judged like a finished model (`icl_lab.hypotheses.judge`): parameters of
 all references refitted, three prompt sets. "Nearest" is the reference of least distance relative to that of the answer
-that knows nothing; the remainder, what it leaves unexplained on the worst prompt set, is drawn as paleness. A change of
-the nearest reference's kind that is still under way at the last snapshot is censored: its time is not known. All looks
-are stored in trajectories.json.
+that knows nothing; the remainder, what it leaves unexplained on the worst prompt set, is drawn as paleness. The last
+change of the nearest reference's kind is known to lie between two snapshots; what is seen at the last one alone is
+censored on the right, what was there at the first one on the left. All looks are stored in trajectories.json.
 """
 
 import json
@@ -33,6 +33,7 @@ from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
+from icl_lab.statistics import bracketed_median, last_change
 
 SOURCE = "Raventós et al. 2023; Singh et al. 2023; Park et al. 2024"
 STORED = ("pool_bayes", "pool_map", "tempered_pool_bayes", "matched_moments")  # references that know the pool
@@ -128,13 +129,6 @@ def spoken(pool: int) -> str:
     return f"{pool or 'fresh'} tasks"
 
 
-def settled(kinds: list[str]) -> int | None:
-    """The first snapshot from which the kind stays what it is at the end; None if that is the last one: censored."""
-    changes = [index for index in range(1, len(kinds)) if kinds[index] != kinds[index - 1]]
-    first = changes[-1] if changes else 0
-    return None if first == len(kinds) - 1 else first
-
-
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
     """Phase maps, the kinds at both ends of the pool sizes, and when the last change came."""
     claims, maps, stored = [], {}, {}
@@ -176,18 +170,16 @@ def claims_of(name: str, subject: TrainedSubject, own: dict[int, list[list[Look]
             )
         )
     for pool, rows in own.items():
-        found = [settled([one.kind for one in row]) for row in rows]
+        found = [last_change([one.kind for one in row], steps) for row in rows]
         claims.append(
             members_claim(
                 f"{name}.settled_{pool}",
-                f"{title}: step from which the nearest kind stays what it is, after {spoken(pool)}",
+                f"{title}: step from which the nearest kind stays what it is, after {spoken(pool)} "
+                f"(median {bracketed_median(found)})",
                 SOURCE,
                 None,
-                [
-                    "censored" if at is None else f"{steps[at]} ({row[-1].kind})"
-                    for at, row in zip(found, rows, strict=True)
-                ],
-                [at is not None for at in found],
+                [f"{at} ({row[-1].kind})" for at, row in zip(found, rows, strict=True)],
+                [np.isfinite(at.by) for at in found],
                 gate="report",
             )
         )

@@ -1,6 +1,8 @@
 """Intervals over prompts and members. Pure numpy; imports nothing of ours."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -44,3 +46,38 @@ def rank_sum_p(ranks: Sequence[int], size: int) -> float:
     for _ in ranks:
         ways = np.convolve(ways, np.full(size, 1 / size))
     return float(ways[: sum(ranks) - len(ranks) + 1].sum())
+
+
+class Bracket(NamedTuple):
+    """A time that is known to lie in (after, by]. after = −∞: censored on the left; by = ∞: on the right."""
+
+    after: float
+    by: float
+
+    def __str__(self) -> str:
+        if math.isinf(self.by):
+            return f"after {self.after:,.0f}"
+        return f"by {self.by:,.0f}" if math.isinf(self.after) else f"{self.after:,.0f}–{self.by:,.0f}"
+
+
+def last_change(labels: Sequence[Hashable], times: Sequence[float]) -> Bracket:
+    """When a sequence became what it is at its end, between two looks.
+
+    What never changed was there by the first look; what is there at the last look alone may not stay.
+
+    Args:
+        labels: what was seen at each look.
+        times: of the looks, increasing; at least two.
+    """
+    changes = [index for index in range(1, len(labels)) if labels[index] != labels[index - 1]]
+    if not changes:
+        return Bracket(-math.inf, times[0])
+    if changes[-1] == len(labels) - 1:
+        return Bracket(times[-2], math.inf)
+    return Bracket(times[changes[-1] - 1], times[changes[-1]])
+
+
+def bracketed_median(found: Sequence[Bracket]) -> Bracket:
+    """Bounds of the median of times that are known to brackets: the medians of their ends (the lower of two)."""
+    after, by = (sorted(ends)[(len(found) - 1) // 2] for ends in zip(*found, strict=True))
+    return Bracket(after, by)

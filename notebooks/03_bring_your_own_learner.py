@@ -87,7 +87,7 @@ def forgetful(x, y):
 # %%
 task = LinearRegression(dimension=3, examples=8, noise=0.5, prior=Pool(8))
 NAMES = (
-    *("pool_bayes", "population_bayes", "ridge", "linear_kernel_ridge", "linear_kernel", "nadaraya_watson"),
+    *("pool_bayes", "population_bayes", "ridge", "linear_kernel", "kernel_ridge", "nadaraya_watson"),
     *("softmax_kernel", "pool_map", "nearest_neighbour", "gd_1", "gd_2", "label_mean", "previous_label"),
 )
 bank = build_bank(task, prompts=128, calibration=128, references={name: REFERENCES[name] for name in NAMES})
@@ -115,8 +115,8 @@ for axis, (name, (_, distances)) in zip(axes, found.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# The numpy smoother *is* Nadaraya-Watson, and the numpy ridge is ridge, which is linear kernel ridge: H1 and H2 are the
-# same function there and are supported together. The forgetful one is nearest to ridge too, but leaves more of its
+# The numpy smoother *is* Nadaraya-Watson. The numpy ridge is ridge (H2), and with the penalty σ²/τ² of the training
+# prior also the posterior mean under it: H1 and H2 are the same function there and are supported together. The forgetful one is nearest to ridge too, but leaves more of its
 # answers unexplained than the 2% that the judge lets pass, so nothing is claimed of it. Nearest is not near.
 
 # %% [markdown]

@@ -62,4 +62,4 @@ def test_the_example_prints_what_the_readme_says():
         text=True,
         check=True,
     )
-    assert done.stdout.split("\n")[0] == ("supported ('ridge', 'linear_kernel_ridge') ('H1', 'H2') ('H3', 'H4', 'H5')")
+    assert done.stdout.split("\n")[0] == ("supported ('ridge', 'population_bayes') ('H1', 'H2') ('H3', 'H4', 'H5')")

@@ -96,6 +96,46 @@ def squashed(answer: Answer, task: Task, prompts: Prompts, strength: Array | flo
     return outcomes.from_natural(strength * jnp.log(jnp.maximum(mean, 1e-6)))
 
 
+def gated(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+    """The answer where the query's first feature is positive, the mean label so far elsewhere."""
+    mean = conforming(answer, task, prompts, 1.0).mean_target()
+    found = jnp.where((jnp.asarray(prompts.x)[..., :1] > 0), answer(prompts).mean_target(), mean)
+    return task.outcomes.from_mean(found)
+
+
+def rounded(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+    """Real answers in whole steps of `strength` standard deviations; of classes the likeliest has 1 − strength/2."""
+    mean, outcomes = answer(prompts).mean_target(), task.outcomes
+    if outcomes.linear:
+        step = strength * _deviation(task)
+        return outcomes.from_mean(step * jnp.round(mean / step))
+    chosen = jax.nn.one_hot(mean.argmax(-1), outcomes.size)
+    return outcomes.from_mean((1 - strength / 2) * chosen + strength / 2 * (1 - chosen) / (outcomes.size - 1))
+
+
+def lopsided(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+    """Positive answers times 1 + strength, negative ones times 1 − strength; likewise odds of the first class."""
+    mean, outcomes = answer(prompts).mean_target(), task.outcomes
+    if outcomes.linear:
+        return outcomes.from_mean(mean * (1 + strength * jnp.sign(mean)))
+    share = mean * jnp.where(jnp.arange(outcomes.size) == 0, (1 + strength) / (1 - strength), 1.0)
+    return outcomes.from_mean(share / share.sum(-1, keepdims=True))
+
+
+def rewired(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+    """In the first half of the prompt the features of every input are read one place further."""
+    x, positions = jnp.asarray(prompts.x), prompts.positions
+    early = (jnp.arange(positions) < positions // 2)[:, None]
+    return answer(prompts.replace(x=jnp.where(early, jnp.roll(x, 1, axis=-1), x)))
+
+
+def dragging(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
+    """A share of the answer is the answer that was given before."""
+    mean = answer(prompts).mean_target()
+    before = jnp.concatenate([mean[:, :1], mean[:, :-1]], axis=1)
+    return task.outcomes.from_mean((1 - strength) * mean + strength * before)
+
+
 @jax.jit
 def _deviation(task: Task) -> Array:
     """Standard deviation of the labels."""
@@ -111,3 +151,13 @@ DISTORTIONS = (
     Distortion("conforming", "drawn to the mean label", (0.15, 0.4), conforming),
     Distortion("squashed", "saturating", (0.4, 0.7), squashed),
 )
+"""Changes of the judge's rule came out of some of these."""
+
+STRANGERS = (
+    Distortion("gated", "for positive first features alone", (0.0, 0.0), gated),
+    Distortion("rounded", "in whole steps", (0.5, 1.0), rounded),
+    Distortion("lopsided", "larger upwards than downwards", (0.3, 0.6), lopsided),
+    Distortion("rewired", "of inputs read otherwise in the first half", (0.0, 0.0), rewired),
+    Distortion("dragging", "drawn to the answer before", (0.15, 0.4), dragging),
+)
+"""Written after the last change of the rule, and measured once."""

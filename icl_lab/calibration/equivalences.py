@@ -1,9 +1,7 @@
 """References that are the same function, by algebra: no experiment separates them, and none here claims to."""
 
 EQUIVALENT: dict[frozenset[str], str] = {
-    frozenset(("ridge", "linear_kernel_ridge")): "ridge is kernel ridge with the linear kernel",
     frozenset(("ridge", "population_bayes")): "the Gaussian posterior mean is ridge with penalty σ²/τ²",
-    frozenset(("linear_kernel_ridge", "population_bayes")): "a Gaussian process with the linear kernel",
     frozenset(("gd_1", "linear_kernel")): "one gradient step from zero is an unnormalised linear-kernel smoother",
     frozenset(("context_counts", "population_bayes")): "Dirichlet counts are the posterior mean of Dirichlet rows",
     frozenset(("context_counts", "nadaraya_watson")): "counts are a match kernel with pseudo-counts",

@@ -1,7 +1,8 @@
-"""The mechanism verdict on transformers whose mechanism is known: the hand-built ones, and random weights.
+"""The mechanism verdict on transformers whose mechanism is known: the hand-built ones, and two kinds of ruins of them.
 
-A verdict is right if it supports exactly the hypotheses that are true of the construction, of the same weights drawn at
-random none. Where two hypotheses are the same circuit, both are true.
+A verdict is right if it supports exactly the hypotheses that are true of the construction, and none of the same model
+with random weights, or with last heads that write −3 times what they did (all patterns there, the answer wrong). Where
+two hypotheses are the same circuit, both are true.
 """
 
 import dataclasses
@@ -11,9 +12,10 @@ from jaxtyping import Array
 
 from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses.mechanism import MechanismVerdict, mechanism_verdict
-from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
+from icl_lab.learners.constructions import CONSTRUCTIONS, random_control, reversed_control
 
 SUPPORTED, REFUTED, NOT_TESTED = 1, -1, 0  # entries of the confusion matrix
+BUILT, RANDOM, REVERSED = "built", "random", "reversed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,28 +53,8 @@ KNOWN: dict[str, Known] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """One construction, judged.
-
-    Attributes:
-        name: of the construction.
-        verdict: on it.
-        control: on the same model with random weights, which has a random control of its own.
-    """
-
-    name: str
-    verdict: MechanismVerdict
-    control: MechanismVerdict
-
-    @property
-    def right(self) -> bool:
-        """Whether exactly what is known is supported, and nothing of the random weights."""
-        return self.verdict.supported == KNOWN[self.name].hypotheses and self.control.supported == ()
-
-
-def judge_construction(name: str, key: Array) -> Judged:
-    """Judge one construction on its task, and the same model with random weights.
+def judge_construction(name: str, key: Array) -> dict[str, MechanismVerdict]:
+    """BUILT, RANDOM, REVERSED → the verdict on one construction with such weights, on its task.
 
     Args:
         name: a row of `CONSTRUCTIONS`.
@@ -80,29 +62,29 @@ def judge_construction(name: str, key: Array) -> Judged:
     """
     row = CONSTRUCTIONS[name]
     learner = row.build(row.task)
-    built_key, control_key, random_key = jax.random.split(key, 3)
-    return Judged(
-        name,
-        mechanism_verdict(learner, row.task, built_key),
-        mechanism_verdict(random_control(learner, random_key), row.task, control_key),
-    )
+    *keys, random_key = jax.random.split(key, 4)
+    learners = {BUILT: learner, RANDOM: random_control(learner, random_key), REVERSED: reversed_control(learner)}
+    return {
+        weights: mechanism_verdict(each, row.task, own)
+        for (weights, each), own in zip(learners.items(), keys, strict=True)
+    }
 
 
 @dataclasses.dataclass(frozen=True)
 class MechanismRecord:
-    """What the mechanism verdict said of one construction, or of its random control.
+    """What the mechanism verdict said of one construction, or of a ruin of it.
 
     Attributes:
         name: the construction's.
         draw: number of the draw of prompts and random weights.
-        random: whether the weights are random.
-        known, untested: as of `Known`; empty of random weights.
+        weights: BUILT, RANDOM or REVERSED.
+        known, untested: as of `Known`; empty of ruins.
         supported, refuted, not_tested: the verdict.
     """
 
     name: str
     draw: int
-    random: bool
+    weights: str
     known: tuple[str, ...]
     untested: tuple[str, ...]
     supported: tuple[str, ...]
@@ -111,7 +93,7 @@ class MechanismRecord:
 
     @property
     def right(self) -> bool:
-        """Whether exactly what is known is supported; of random weights nothing."""
+        """Whether exactly what is known is supported; of ruins nothing."""
         return self.supported == self.known
 
     @property
@@ -128,12 +110,10 @@ class MechanismRecord:
 
 
 def mechanism_records(name: str, draw: int, key: Array) -> list[MechanismRecord]:
-    """Two records: of a construction, and of the same model with random weights."""
-    judged, known = judge_construction(name, key), KNOWN[name]
-    pairs = ((judged.verdict, False, known), (judged.control, True, Known(())))
-    return [
-        MechanismRecord(
-            name, draw, random, true.hypotheses, true.untested, verdict.supported, verdict.refuted, verdict.not_tested
-        )
-        for verdict, random, true in pairs
-    ]
+    """Three records: of a construction, of random weights, and of reversed ones."""
+    found = []
+    for weights, verdict in judge_construction(name, key).items():
+        true = KNOWN[name] if weights == BUILT else Known(())
+        said = (verdict.supported, verdict.refuted, verdict.not_tested)
+        found.append(MechanismRecord(name, draw, weights, true.hypotheses, true.untested, *said))
+    return found

@@ -71,7 +71,7 @@ def answers_at(bank: Bank, name: str, parameters: dict[str, float], prompts: Pro
     return jax.tree.map(np.asarray, found)
 
 
-def disturbed(answers: Predictions, seed: int, noise: float) -> Predictions:
+def disturbed(answers: Predictions, seed: int | Sequence[int], noise: float) -> Predictions:
     """Answers plus independent normal noise: on means, or on logits (log probabilities around their mean).
 
     Args:
@@ -89,7 +89,7 @@ def disturbed(answers: Predictions, seed: int, noise: float) -> Predictions:
     return Categorical(noisy)
 
 
-def _with_noise(values: np.ndarray, seed: int, noise: float) -> Any:  # stored as numpy
+def _with_noise(values: np.ndarray, seed: int | Sequence[int], noise: float) -> Any:  # stored as numpy
     size = np.sqrt(np.mean(np.square(values), axis=tuple(range(1, values.ndim)), keepdims=True))
     return (values + noise * size * np.random.default_rng(seed).normal(size=values.shape)).astype(np.float32)
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 
-from icl_lab.calibration.distortions import DISTORTIONS, Distortion
+from icl_lab.calibration.distortions import DISTORTIONS, STRANGERS, Distortion
 from icl_lab.calibration.near_misses import NEAR_MISSES, NearMiss, near_miss_answers
 from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture, steady_parameters
 from icl_lab.calibration.truth import KEYS
@@ -31,7 +31,8 @@ KINDS = {
     "listed": "a decoy or rival that the judge knows",
     "mixture": "half of one hypothesis's reference, half of another's",
     "near miss": "almost Bayesian: tempered, wrong noise, matched moments",
-    "distorted": "a reference that sees or says something distorted; unknown to the judge",
+    "distorted": "a reference that sees or says something distorted; unknown to the judge, not to its author",
+    "stranger": "a reference changed in ways that were thought of after the rule was fixed",
     "untrained": "a transformer with random weights",
     "distilled": "a transformer taught the answers of a reference, near enough to it",
     "retrained": "a hand-built transformer, disturbed and taught the answers of a reference, near enough to it",
@@ -65,7 +66,7 @@ class KnownSubject:
 
     def disturbed(self, answers: Predictions, noise: str) -> Predictions:
         """Its answers with one of its noises."""
-        return disturbed(answers, self.seed, NOISES[noise])
+        return disturbed(answers, (self.seed, list(NOISES).index(noise)), NOISES[noise])
 
 
 def known_subjects(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
@@ -79,7 +80,11 @@ def known_subjects(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
     yield from _planted(bank, seed, draws)
     yield from _mixtures(bank, seed, draws)
     yield from _near_misses(bank, seed, 4 * draws)
-    yield from _distorted(bank, seed, draws)
+    yield from _distorted(bank, "distorted", DISTORTIONS, seed, draws)
+    yield KnownSubject(
+        "distorted", "label_median", "distorted", functools.partial(_median, bank.task, bank.prompts), seed=seed
+    )
+    yield from _distorted(bank, "stranger", STRANGERS, seed, draws)
     yield from _untrained(bank, seed, 8 * draws)
 
 
@@ -97,9 +102,16 @@ def _planted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
                 group=owner if owner in KEYS else "listed",
                 reference=name,
                 answers=functools.partial(answers_at, bank, name, parameters),
-                noises=tuple(NOISES) if owner in KEYS else ("low",),
+                noises=_noises(owner in KEYS, draw == 0 or bool(bank.grids[name])),
                 seed=number,
             )
+
+
+def _noises(planted: bool, new: bool) -> tuple[str, ...]:
+    """Noises of a listed learner; without any, a further draw of one that has no parameters is no new learner."""
+    if not planted:
+        return ("low",)
+    return tuple(noise for noise in NOISES if new or NOISES[noise])
 
 
 def _mixtures(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
@@ -135,10 +147,12 @@ def _near_misses(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
             yield KnownSubject("near miss", name, "near miss", answers, seed=seed + draw)
 
 
-def _distorted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
+def _distorted(
+    bank: Bank, kind: str, distortions: Sequence[Distortion], seed: int, draws: int
+) -> Iterator[KnownSubject]:
     """Every distortion of the best known references, of other parameters in every draw."""
     bases = [name for name in DISTORTED if name in bank.references]
-    for distortion in DISTORTIONS:
+    for distortion in distortions:
         generator = np.random.default_rng([seed, *distortion.name.encode()])
         for base in bases:
             for draw in range(draws if bank.grids[base] or distortion.strengths[0] < distortion.strengths[1] else 1):
@@ -154,10 +168,7 @@ def _distorted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
                     return jax.tree.map(np.asarray, found.answer())
 
                 name = f"{base}, {distortion.name} {draw}"
-                yield KnownSubject("distorted", name, "distorted", answers, seed=number)
-    yield KnownSubject(
-        "distorted", "label_median", "distorted", functools.partial(_median, bank.task, bank.prompts), seed=seed
-    )
+                yield KnownSubject(kind, name, kind, answers, seed=number)
 
 
 # References that are distorted: at least one of every hypothesis, for every kind of task.

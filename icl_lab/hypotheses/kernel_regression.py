@@ -1,14 +1,14 @@
-"""H2: a similarity-weighted average of the labels (Han et al. 2023), normalised or not, and kernel ridge apart."""
+"""H2: labels weighted by similarity (Han et al. 2023): averages, normalised or not, and kernel ridge.
+
+Ridge is kernel ridge with the linear kernel. Of streams the inputs are contexts, and counts are averages whose kernel
+says whether contexts match: the last state (`context_counts`), or more of it the longer the match (`back_off_counts`).
+"""
 
 from icl_lab.hypotheses.base import Hypothesis, Signature
-from icl_lab.learners.kernels import (
-    kernel_ridge,
-    linear_kernel,
-    linear_kernel_ridge,
-    nadaraya_watson,
-    softmax_kernel,
-)
-from icl_lab.learners.reference import Grid, Reference, Scales, geometric, has_real_outcomes, step_sizes
+from icl_lab.learners.counts import back_off_counts, context_counts
+from icl_lab.learners.kernels import kernel_ridge, linear_kernel, nadaraya_watson, softmax_kernel
+from icl_lab.learners.linear import ridge
+from icl_lab.learners.reference import Grid, Reference, Scales, geometric, has_real_outcomes, is_stream, step_sizes
 
 
 def _bandwidth(scales: Scales) -> Grid:
@@ -24,7 +24,7 @@ def _bandwidth(scales: Scales) -> Grid:
 KERNEL_REGRESSION = Hypothesis(
     key="H2",
     name="kernel regression",
-    claim="answers are averages of the labels weighted by similarity of the inputs",
+    claim="answers are the labels weighted by similarity of the inputs: averages of them, or kernel ridge",
     references=(
         Reference(
             "nadaraya_watson",
@@ -47,9 +47,9 @@ KERNEL_REGRESSION = Hypothesis(
             degrees=(("scale", 1),),
         ),
         Reference(
-            "linear_kernel_ridge",
-            "kernel ridge (linear)",
-            linear_kernel_ridge,
+            "ridge",
+            "ridge",
+            ridge,
             grid=lambda s: {"penalty": geometric(1e-3 * s.variance, 1e2 * s.variance, 16)},
             applies=has_real_outcomes,
         ),
@@ -61,6 +61,21 @@ KERNEL_REGRESSION = Hypothesis(
                 "bandwidth": geometric(0.25 * s.distance, 4 * s.distance, 9),
                 "penalty": geometric(1e-3, 3, 8),
             },
+        ),
+        Reference(
+            "context_counts",
+            "counts",
+            context_counts,
+            grid=lambda s: {"concentration": geometric(0.05, 10, 12)},
+            applies=is_stream,
+        ),
+        Reference(
+            "back_off_counts",
+            "counts with back-off",
+            back_off_counts,
+            settings=(("length", 2),),
+            grid=lambda s: {"strength": geometric(0.2, 30, 10)},
+            applies=is_stream,
         ),
     ),
     mechanisms=(

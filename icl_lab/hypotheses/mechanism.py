@@ -38,8 +38,8 @@ class Evidence:
     Attributes:
         hypothesis, mechanism, signature: keys of `HYPOTHESES` and names.
         kind: "internal", "causal" or "condition".
-        value, control: the statistic of the learner and of its random control; the latter NaN where the control has
-            nothing that it could be measured on, such as iterates of a descent that takes one step, so has it not.
+        value, control: the statistic of the learner and of its random control; of a control that it could not be
+            measured on NaN, which tells nothing.
         threshold: which both must exceed.
     """
 
@@ -59,7 +59,7 @@ class Evidence:
     @property
     def tells(self) -> bool:
         """Whether the learner has it and the control has not."""
-        return self.passed and not self.control > self.threshold
+        return self.passed and self.control <= self.threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +84,14 @@ class MechanismVerdict:
         return dataclasses.asdict(self) | {"evidence": rows}
 
 
-def measure_all(learner: TransformerLearner, task: Task, key: Array) -> Numbers:
-    """Measurement → statistics, of all that apply."""
-    return {name: row(learner, task, key) for name, row in MEASUREMENTS.items() if row.applies(learner, task)}
+def measure_all(learner: TransformerLearner, task: Task, key: Array, found: Numbers | None = None) -> Numbers:
+    """Measurement → statistics, of all that apply.
+
+    Args:
+        found: of the learner whose control this is, which is looked at in the same way: with as many steps.
+    """
+    rows = {name: row for name, row in MEASUREMENTS.items() if row.applies(learner, task)}
+    return {name: row(learner, task, key, found[name] if found else None) for name, row in rows.items()}
 
 
 def mechanism_verdict(learner: Any, task: Task, key: Array) -> MechanismVerdict:
@@ -101,7 +106,8 @@ def mechanism_verdict(learner: Any, task: Task, key: Array) -> MechanismVerdict:
         return conclude({}, {})
     control_key, prompt_key = jax.random.split(key)
     control = random_control(learner, control_key)
-    return conclude(measure_all(learner, task, prompt_key), measure_all(control, task, prompt_key))
+    found = measure_all(learner, task, prompt_key)
+    return conclude(found, measure_all(control, task, prompt_key, found))
 
 
 def conclude(learner: Numbers, control: Numbers) -> MechanismVerdict:

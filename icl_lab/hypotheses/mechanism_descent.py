@@ -14,6 +14,7 @@ the order of the steps open (they almost commute), so both orders are tried, and
 """
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -156,12 +157,19 @@ def fitted(start: Steps, free: Steps, phi: Array, y: Array, answers: Array, caus
 
 
 def explained(found: Array, predicted: Array, before: Array) -> Float[Array, ""]:
-    """1 − Σ|found − predicted|²/Σ|found − before|²: how much of a change was foreseen. 0 where nothing changed.
+    """1 − Σ w|found − predicted|²/Σ w|found − before|²: how much of a change was foreseen. 0 where nothing changed.
 
-    Arrays lead with an axis of prompts or worlds; all axes are summed over.
+    Arrays lead with an axis of prompts; all axes are summed over. With s = |before|² + |found|² of a prompt its weight
+    w is 1/(s + median s): a few prompts whose answers explode, as random networks' do, must not decide.
     """
-    change, error = jnp.square(found - before).sum(), jnp.square(found - predicted).sum()
-    moved = change > 1e-6 * (jnp.square(before).sum() + jnp.square(found).sum())
+
+    def size(values: Array) -> Float[Array, " prompt"]:
+        return jnp.square(values).reshape(len(values), -1).sum(1)
+
+    answered = size(before) + size(found)
+    weight = 1 / (answered + jnp.median(answered) + 1e-30)
+    change, error = weight @ size(found - before), weight @ size(found - predicted)
+    moved = change > 1e-6 * (weight @ answered)
     return jnp.nan_to_num(jnp.where(moved, 1 - error / jnp.where(moved, change, 1.0), 0.0), nan=-1.0, neginf=-1.0)
 
 
@@ -170,17 +178,24 @@ def rolled(batch: Array) -> Array:
     return jnp.roll(batch, -1, axis=0)
 
 
-def descent(learner: TransformerLearner, task: Task, key: Array) -> dict[str, Float[Array, ""]]:
+def descent(
+    learner: TransformerLearner, task: Task, key: Array, told: Mapping[str, Array] | None = None
+) -> dict[str, Float[Array, ""]]:
     """Evidence for one step per layer. With " from zero" θ_0 = 0, without it any θ_0.
 
-    Statistics: `steps` K, the fewest that answer as the best fit does; `unexplained`, by the
-    fit; `iterates`, the smallest held-out R² over inner layers of r_j read off `resid_post` of example j by a linear
-    read-out; `remaining steps`, the smallest share over inner layers of the change of answers that is foreseen when the
-    example tokens' `resid_post` comes from another prompt (`explained`); `pattern`, that share when the query's
-    attention in the last layer comes from there, for K = 1 only, as the two before are for K > 1 only; `departure`, the
-    larger of |f_0| against the answers and of the standard deviation of the step sizes against their mean.
+    Statistics: `steps` K, the fewest that answer as the best fit does; `unexplained`, by the fit; `iterates`, the
+    smallest share over inner layers of r_j read off `resid_post` of example j by a linear read-out, of what a linear
+    function of x_j and y_j alone misses there (small steps leave r_j near y_j, which any network may keep); `remaining
+    steps`, the smallest share over inner layers of the change of answers that is foreseen when the example tokens'
+    `resid_post` comes from another prompt (`explained`); `pattern`, that share when the query's attention in the last
+    layer comes from there, for K = 1 only, as the two before are for K > 1 only; `departure`, the larger of |f_0|
+    against the answers and of the standard deviation of the step sizes against their mean; `downhill`, the smallest of
+    the layers' mean step sizes over the largest: below 0 where a step goes up the gradient.
 
     A statistic that makes no sense is NaN.
+
+    Args:
+        told: {"steps": K, "steps from zero": K}, at which a control is looked at; 0, None: the fewest that do.
     """
     prompts = task.sample(key, PROMPTS)
     phi, y = task.features(prompts.x), prompts.y
@@ -193,7 +208,7 @@ def descent(learner: TransformerLearner, task: Task, key: Array) -> dict[str, Fl
     )
     states = jax.vmap(lambda steps: iterates(steps, phi, y, causal))(found)  # [candidate, layer + 1, prompt, …]
     inner = np.arange(layers - 1) >= layers - tried.count[:, None]  # layers after which an iterate is still to be used
-    decoded = _decoded(learner, prompts, states.residuals[:, 1:layers])
+    decoded = _decoded(learner, prompts, phi, states.residuals[:, 1:layers])
     remaining, pattern = _patched(learner, prompts, answers, found, states, causal)
 
     def smallest(values: Float[Array, "candidate layer"]) -> Float[Array, " candidate"]:
@@ -204,6 +219,8 @@ def descent(learner: TransformerLearner, task: Task, key: Array) -> dict[str, Fl
     active = tried.free.rates
     mean = found.rates.sum((1, 2)) / active.sum((1, 2))
     spread = jnp.sqrt((active * jnp.square(found.rates - mean[:, None, None])).sum((1, 2)) / active.sum((1, 2)))
+    sizes = found.rates.mean(-1)
+    smallest_step = jnp.where(active[..., 0] > 0, sizes, jnp.inf).min(-1) / jnp.abs(sizes).max(-1)
     table = {
         "steps": jnp.asarray(tried.count, jnp.float32),
         "unexplained": remainder,
@@ -211,30 +228,41 @@ def descent(learner: TransformerLearner, task: Task, key: Array) -> dict[str, Fl
         "remaining steps": jnp.where(several, smallest(remaining), jnp.nan),
         "pattern": jnp.where(several, jnp.nan, pattern),
         "departure": jnp.maximum(initial, spread / jnp.abs(mean)),
+        "downhill": smallest_step,
     }
     chosen = {"": tried.learned, " from zero": ~tried.learned}
-    return {
-        name + suffix: values[_choose(remainder, decoded, inner, tried.count, mine)]
+    found_at = {
+        suffix: _choose(remainder, decoded, inner, tried.count, mine, told[f"steps{suffix}"] if told else 0)
         for suffix, mine in chosen.items()
-        for name, values in table.items()
     }
+    return {name + suffix: values[at] for suffix, at in found_at.items() for name, values in table.items()}
 
 
 def _choose(
-    remainder: Array, decoded: Array, inner: np.ndarray, count: np.ndarray, mine: Bool[np.ndarray, " candidate"]
+    remainder: Array,
+    decoded: Array,
+    inner: np.ndarray,
+    count: np.ndarray,
+    mine: Bool[np.ndarray, " candidate"],
+    told: Array | int,
 ) -> Array:
-    """The fewest steps that suffice, and of their two orders the one that is decoded better."""
+    """The fewest steps that suffice, or as many as told, and of their two orders the one that is decoded better."""
     left = jnp.where(mine & jnp.isfinite(remainder), remainder, jnp.inf)
     enough = left <= jnp.maximum(ENOUGH, AS_GOOD * left.min())
     fewest = jnp.where(enough, count, np.inf).min()
-    quality = jnp.where(inner, decoded, 0.0).sum(-1) - left
-    return jnp.where(enough & (count == fewest), quality, -jnp.inf).argmax()
+    allowed = jnp.where(jnp.asarray(told) > 0, mine & (count == told), enough & (count == fewest))
+    quality = jnp.where(inner, decoded, 0.0).sum(-1) - jnp.minimum(left, 1e6)
+    return jnp.where(allowed, quality, -jnp.inf).argmax()
 
 
 def _decoded(
-    learner: TransformerLearner, prompts: Prompts, residuals: Float[Array, "candidate layer prompt example"]
+    learner: TransformerLearner, prompts: Prompts, phi: Array, residuals: Float[Array, "candidate layer prompt example"]
 ) -> Float[Array, "candidate layer"]:
-    """R² of every candidate's residuals after every inner layer, read off the tokens that carry the outcomes."""
+    """Of every candidate's residuals after every inner layer, what the tokens that carry the outcomes say beyond x, y.
+
+    1 − Σ(r̂ − r)²/Σ(r̃ − r)² on held-out prompts, r̂ a linear read-out of the token and r̃ one of its example's input and
+    label; 0 where the latter misses less than 1e-6 of the variance.
+    """
     tried, layers = residuals.shape[:2]
     if not layers:
         return jnp.zeros((tried, 0))  # nothing comes after the only step
@@ -244,12 +272,16 @@ def _decoded(
     targets = residuals.reshape(tried * layers, -1)
     targets = jnp.nan_to_num((targets - targets.mean(-1, keepdims=True)) / (targets.std(-1, keepdims=True) + 1e-9))
     # A read-out of its own for every candidate: its penalty must not be chosen for what the others get wrong.
-    found = jax.vmap(lambda target: linear_predictions(features, target[:, None])[..., 0])(targets).swapaxes(0, 1)
+    own = jnp.concatenate([phi[:, :-1], prompts.y[:, :-1, None]], axis=-1)
     score = thirds(targets.shape[1])[2]
-    wanted = targets[:, score] - targets[:, score].mean(-1, keepdims=True)
-    error = jnp.square(found[..., score] - targets[:, score]).sum(-1) / (jnp.square(wanted).sum(-1) + 1e-9)
-    by_layer = (1 - error).reshape(layers, tried, layers)
-    return jnp.diagonal(by_layer, axis1=0, axis2=2)
+
+    def missed(features: Array) -> Float[Array, "layer target"]:
+        found = jax.vmap(lambda target: linear_predictions(features, target[:, None])[..., 0])(targets).swapaxes(0, 1)
+        return jnp.square(found[..., score] - targets[:, score]).mean(-1)
+
+    error, alone = missed(features), missed(own.reshape(1, -1, own.shape[-1]))
+    share = jnp.where(alone > 1e-6, 1 - error / jnp.where(alone > 1e-6, alone, 1.0), 0.0)  # targets have variance 1
+    return jnp.diagonal(share.reshape(layers, tried, layers), axis1=0, axis2=2)
 
 
 def _patched(

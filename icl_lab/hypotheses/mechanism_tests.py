@@ -7,7 +7,7 @@ the change that is foreseen. Statistics that make no sense for a learner are NaN
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -35,6 +35,7 @@ from icl_lab.tasks import Pool, Task
 PROMPTS = 192
 DRAWN = 8 * PROMPTS  # prompts of which the least certain are taken
 LARGEST_POOL = 256  # members whose posterior is held at once
+MOST = 1.1  # times an average of labels: an answer that is more is no average
 Statistics = dict[str, Float[Array, ""]]
 
 
@@ -47,9 +48,10 @@ def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     Statistics, each pair of one head, the one whose smaller number is largest: `kernel`, R² of the head's scores as a
     linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity; where attention may be negative, if
     the answer does: keys and values of both signs turned are the same head), and `averaged`, how much of the change is
-    foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g is fitted to the answers of unaltered prompts. `copied
-    mass`, the mean share |a_j|/Σ|a| of the latest of the nearest examples (so of the most recent match), and `copied
-    label`, how much is foreseen by ŷ = t_j' with j' the place of that example in the other prompt.
+    foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g (`_alike`) is fitted to the answers of unaltered prompts;
+    0 where g turns averages around or, of softmax attention, makes more of them than they are. `copied mass`, the mean
+    share |a_j|/Σ|a| of the latest of the nearest examples (so of the most recent match), and `copied label`, how much
+    is foreseen by ŷ = t_j' with j' the place of that example in the other prompt.
     """
     prompts = task.sample(key, PROMPTS)
     config, format, outcomes = learner.model.config, learner.format, task.outcomes
@@ -82,9 +84,12 @@ def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     rising = [jnp.where(fit.slope.ravel() * signed > 0, fit.explained.ravel(), 0.0) for fit in fits]
     kernel = jnp.stack(rising).max(0)
 
-    averaged = jax.vmap(
-        lambda row, patched: explained(patched, _affine(average(row), before, average(rolled(row))), before)
-    )(looks, after)
+    def foreseen(row: Array, patched: Array) -> Array:
+        answers, slope = _alike(average(row), before, average(rolled(row)))
+        keeps = slope != 0 if config.attention == "linear" else (slope > 0) & (slope <= MOST)
+        return jnp.where(keeps, explained(patched, answers, before), 0.0)
+
+    averaged = jax.vmap(foreseen)(looks, after)
 
     distance = squared_distances(task.features(prompts.x))[:, last, :last]
     nearest = distance <= distance.min(-1, keepdims=True) * (1 + 1e-6)
@@ -108,14 +113,23 @@ def _to_outcomes(fits: dict[str, Any]) -> list[Any]:
     return [fit for name, fit in fits.items() if name.endswith("to outcomes")]
 
 
-def _affine(average: Array, answers: Array, other: Array) -> Array:
-    """The least-squares affine map from averages to answers, at other averages."""
+def _alike(average: Array, answers: Array, other: Array) -> tuple[Array, Array]:
+    """The least-squares map from averages v to answers that treats all classes alike, at other averages; its slope s.
+
+    v ↦ c + s·v + u·(Σv)·1, with c of every class: what a pseudo-count or a token that holds the prior adds is u and c.
+    """
     middle, target = average.mean(0), answers.mean(0)
-    x, y = average - middle, answers - target
-    normal = jnp.matmul(x.T, x, precision="highest")
+
+    def regressors(values: Array) -> Array:
+        x = values - middle
+        both = [x] if x.shape[-1] == 1 else [x, jnp.broadcast_to(x.mean(-1, keepdims=True), x.shape)]
+        return jnp.stack(both, axis=-1)
+
+    x = regressors(average)
+    normal = jnp.einsum("btr,bts->rs", x, x, precision="highest")
     normal = normal + (1e-6 * jnp.trace(normal) + 1e-12) * jnp.eye(len(normal))
-    slope = jnp.linalg.solve(normal, jnp.matmul(x.T, y, precision="highest"))
-    return target + jnp.matmul(other - middle, slope, precision="highest")
+    slopes = jnp.linalg.solve(normal, jnp.einsum("btr,bt->r", x, answers - target, precision="highest"))
+    return target + jnp.matmul(regressors(other), slopes, precision="highest"), slopes[0]
 
 
 def attended(learner: TransformerLearner, prompts: Prompts) -> dict[str, Float[Array, "layer prompt channel"]]:
@@ -224,23 +238,34 @@ class Measurement:
         applies: (learner, task) → whether it makes sense.
         measure: (learner, task, key, **settings) → statistics; pure and jittable.
         settings: task → arguments that fix shapes.
+        told: statistics of a learner that its control is measured at: they come as one more argument, `told`.
     """
 
     applies: Callable[[TransformerLearner, Task], bool]
     measure: Callable[..., Statistics]
     settings: Callable[[Task], dict[str, int]] = lambda task: {}
+    told: tuple[str, ...] = ()
 
-    def __call__(self, learner: TransformerLearner, task: Task, key: Array) -> dict[str, float]:
-        """Statistics as numbers, at full float32 precision, compiled."""
+    def __call__(
+        self, learner: TransformerLearner, task: Task, key: Array, found: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Statistics as numbers, at full float32 precision, compiled.
+
+        Args:
+            found: what the measurement gave of the learner whose control this is.
+        """
         settings = tuple(self.settings(task).items())
-        found = jax.device_get(_measured(self.measure, settings, learner, task, key))
-        return {name: float(value) for name, value in found.items()}
+        told = {name: jnp.float32(found[name] if found else 0) for name in self.told}
+        values = jax.device_get(_measured(self.measure, settings, learner, task, key, told))
+        return {name: float(value) for name, value in values.items()}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=FOR_ONE_RUN)
-def _measured(measure: Callable, settings: tuple, learner: TransformerLearner, task: Task, key: Array) -> Statistics:
+def _measured(
+    measure: Callable, settings: tuple, learner: TransformerLearner, task: Task, key: Array, told: dict[str, Array]
+) -> Statistics:
     with jax.default_matmul_precision("highest"):
-        return measure(learner, task, key, **dict(settings))
+        return measure(learner, task, key, **dict(settings), **({"told": told} if told else {}))
 
 
 def members(task: Task) -> int:
@@ -252,7 +277,11 @@ MEASUREMENTS: dict[str, Measurement] = {
     "weights": Measurement(
         lambda learner, task: has_real_outcomes(task) and not task.is_stream and one_bare_head(learner, task), weights
     ),
-    "descent": Measurement(lambda learner, task: has_real_outcomes(task) and not task.is_stream, descent),
+    "descent": Measurement(
+        lambda learner, task: has_real_outcomes(task) and not task.is_stream,
+        descent,
+        told=("steps", "steps from zero"),
+    ),
     "heads": Measurement(lambda learner, task: task.examples > 1, heads),
     "pool": Measurement(
         lambda learner, task: can_interpolate(task) and 1 < members(task) <= LARGEST_POOL,

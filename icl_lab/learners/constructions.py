@@ -79,6 +79,20 @@ def random_control(learner: TransformerLearner, key: Array) -> TransformerLearne
     return dataclasses.replace(learner, params=_scrambled(learner.params, key))
 
 
+def reversed_control(learner: TransformerLearner) -> TransformerLearner:
+    """The same network whose last layer's heads write −3 times what they did: all its patterns, and a wrong answer.
+
+    A near miss: what is read inside, and where heads look, is as it was. Of looped layers every pass is reversed.
+    """
+    last = str(max(int(name) for name in learner.params["layers"]))
+
+    def turned(path: tuple, leaf: Array) -> Array:
+        names = [getattr(part, "key", part) for part in path]
+        return -3 * leaf if names[:4] == ["layers", last, "attention", "output"] else leaf
+
+    return dataclasses.replace(learner, params=jax.tree_util.tree_map_with_path(turned, learner.params))
+
+
 @functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
 def _scrambled(params: Params, key: Array) -> Params:
     leaves, structure = jax.tree.flatten(params)

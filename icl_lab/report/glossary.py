@@ -7,11 +7,11 @@ from icl_lab.report.subject import Thresholds
 CLAIMS = {
     "H1": (
         "The prompt updates a posterior over latent tasks; the answer is its predictive under the training prior.",
-        "the posterior over a pool (its mean is dMMSE) and over the population, ridge regression, Dirichlet counts",
+        "the posterior over a pool (its mean is dMMSE) and over the population, nothing in it fitted",
     ),
     "H2": (
         "The answer is a similarity-weighted combination of the labels seen.",
-        "Nadaraya-Watson smoothers; kernel ridge and the unnormalised linear smoother are listed here too",
+        "Nadaraya-Watson smoothers, counts of streams; ridge, kernel ridge and the unnormalised linear smoother, too",
     ),
     "H3": (
         "Training installed an inner optimiser together with the point it starts from and its step sizes.",

@@ -30,6 +30,7 @@ def hypothesis_sections(subject: Subject) -> Iterator[str]:
         yield f'<details class="hypothesis" style="border-color:{COLOURS[name]}"><summary>{head} {verdicts}</summary>'
         yield f"<p>It says: {escape(glossary.CLAIMS[name][0])}</p>"
         yield f"<h4>Answers: how far from its best reference?</h4>{_distances(subject, entries, name)}"
+        yield _duels(subject, name)
         yield f"<h4>Inside: are its circuits there?</h4>{_signatures(subject, name)}"
         yield f"<h4>Probes: does it behave as its reference does?</h4>{_probes(subject, name)}"
         yield "</details>"
@@ -65,6 +66,32 @@ def _distances(subject: Subject, entries: list[Block], name: str) -> str:
     if not any(row[0] for row in rows):
         return table(heads[1:], [row[1:] for row in rows], numeric=(2, 3))
     return table(heads, rows, numeric=(3, 4))
+
+
+def _duels(subject: Subject, name: str) -> str:
+    """Whom the members follow where the nearest reference and this hypothesis's best one differ most."""
+    arrays = [subject.values(f"duel_{what}", "member", "hypothesis") for what in ("share", "low", "high", "p", "nats")]
+    keys = subject.coordinate("hypothesis")
+    if keys is None or any(values is None for values in arrays):
+        return ""
+    share, low, high, p, nats = (values[:, list(keys).index(name)] for values in arrays if values is not None)
+    parts = []
+    for condition in subject.trained:
+        fought = [member for member in condition.members if np.isfinite(share[member])]
+        if not fought:
+            continue
+        lost = sum(p[member] < CERTAIN and share[member] < 0.5 for member in fought)
+        won = sum(p[member] < CERTAIN and share[member] > 0.5 for member in fought)
+        span = f"{np.median(share[fought]):.0%} [{low[fought].min():.0%}, {high[fought].max():.0%}]"
+        where = f"{condition.label}: " if condition.label else ""
+        parts.append(
+            f"{where}on the tenth of the prompts where it and the reference that is nearest of all differ most "
+            f"(by {number(float(np.median(nats[fought])))} nats) the answer is nearer to this one on {span}; lost in "
+            f"{lost} and won in {won} of {len(fought)} members"
+        )
+    if not parts:
+        return ""
+    return f'<p class="muted">Duel: {escape("; ".join(parts))} (exact test, p &lt; {CERTAIN:g}, Holm).</p>'
 
 
 def best_titles(subject: Subject, condition: Condition, name: str) -> str:

@@ -14,6 +14,7 @@ from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.bank import Bank, Fit, reference_answers
+from icl_lab.hypotheses.duels import NO_DUEL, Duel, duels
 from icl_lab.hypotheses.judge import (
     Comparison,
     Verdict,
@@ -31,6 +32,7 @@ from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes
 from icl_lab.probes import alignment, label_influence, label_nonlinearity, mean_attention, query_sensitivity
 from icl_lab.prompts import Predictions, Prompts
+from icl_lab.runs.contrasts import holm
 from icl_lab.statistics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -117,6 +119,7 @@ def analyse(
         row = _distances(comparison, regimes, references, bootstrap)
         row |= _losses(bank, subject, comparison, regimes, references, bootstrap)
         row |= _task_fitted(bank, subject, task_fits[id(member.bank)], regimes, references)
+        row |= _duels(bank, comparison, verdict.nearest, row["hypothesis_reference"][1])
         rows.append(row)
         verdicts.append(verdict)
         comparisons.append(comparison)
@@ -191,6 +194,14 @@ def _distances(comparison: Comparison, regimes: Sequence[str], references: Seque
             _place(stacked, (comparison.regimes,), (regimes,)),
         )
     return row
+
+
+def _duels(bank: Bank, comparison: Comparison, nearest: str, best: np.ndarray) -> Row:
+    """The nearest reference against the best one of every hypothesis where the two differ most; p corrected by Holm."""
+    found = duels(bank, comparison, nearest, list(best)) if nearest else [NO_DUEL] * len(best)
+    columns = dict(zip(Duel._fields, np.array(found).T, strict=True))
+    columns["p"] = holm(columns["p"])
+    return {f"duel_{name}": (("hypothesis",), values) for name, values in columns.items()}
 
 
 def _parameters(fits: Mapping[str, Any], references: Sequence[str]) -> np.ndarray:

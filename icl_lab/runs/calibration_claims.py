@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from icl_lab.calibration.measure import Rate, Record
-from icl_lab.calibration.mechanisms import MechanismRecord
+from icl_lab.calibration.mechanisms import BUILT, RANDOM, REVERSED, MechanismRecord
 from icl_lab.calibration.subjects import KINDS
 from icl_lab.runs.claims import Claim
 
@@ -20,7 +20,8 @@ MOST_FALSE = 0.02
 WITHOUT = {"linear_regression": 0.14, "markov_chain": 0.06}  # support with the truth removed, in the first prototype
 NETWORKS = {"distilled": ("students", "students"), "retrained": ("retrained", "retrained constructions")}  # id, words
 BOUND = "exact one-sided 95% upper bound"
-UNKNOWN = ("distorted", "untrained")  # kinds that the rule was not chosen on
+# Kinds that the judge does not list. Changes of its rule came out of distorted ones; strangers were written after them.
+UNKNOWN = ("stranger", "untrained")
 
 
 def rate_claim(
@@ -84,8 +85,8 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
         ),
         rate_claim(
             f"{family}.wronged",
-            f"{words}: verdicts on planted references that refute a hypothesis which is true of them",
-            Rate.of(record.wronged for record in planted),
+            f"{words}: planted references of which a hypothesis that is true is refuted, at any noise",
+            Rate.of(any(record.wronged for record in own) for own in _by(planted, "name").values()),
         ),
         rate_claim(
             f"{family}.without_the_truth",
@@ -147,7 +148,7 @@ def student_claims(family: str, records: Sequence[Record], kind: str = "distille
         ),
         *(
             _distances(f"{family}.{key}.{teacher}", f"{words}: distance of {who} from {teacher}, their teacher", own)
-            for teacher, own in _by_reference(records).items()
+            for teacher, own in _by(records, "reference").items()
         ),
     ]
 
@@ -179,8 +180,8 @@ def loop_claims(records: Sequence[Record]) -> list[Claim]:
 
 
 def mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
-    """Hand-built transformers: supported is what was built, and in random weights nothing."""
-    built, random = ([r for r in records if r.random == control] for control in (False, True))
+    """Hand-built transformers: supported is what was built, and in random or reversed weights nothing."""
+    built, random, turned = ([r for r in records if r.weights == kind] for kind in (BUILT, RANDOM, REVERSED))
     missed = sorted({record.name for record in built if not record.right})
     return [
         rate_claim(
@@ -205,6 +206,13 @@ def mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
             "none",
             lambda rate: not rate.count,
         ),
+        rate_claim(
+            "mechanisms.reversed",
+            "the same transformers whose last heads write −3 times what they did: a mechanism is supported",
+            Rate.of(record.false for record in turned),
+            "none",
+            lambda rate: not rate.count,
+        ),
     ]
 
 
@@ -212,10 +220,12 @@ def _at_least(least: float | None) -> tuple[str | None, Callable[[Rate], bool] |
     return (None, None) if least is None else (f"at least {least:g}", lambda rate: rate.value >= least)
 
 
-def _by_reference(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records of one reference each, in order."""
-    names = dict.fromkeys(str(record.reference) for record in records)
-    return {name: [record for record in records if record.reference == name] for name in names}
+def _by(records: Sequence[Record], field: str) -> dict[str, list[Record]]:
+    """Records that have a field in common, in order."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(str(getattr(record, field)), []).append(record)
+    return found
 
 
 def _distances(identifier: str, statement: str, records: Sequence[Record]) -> Claim:

@@ -20,7 +20,7 @@ from icl_lab.runs.yaml_file import read_yaml
 from icl_lab.stress.perturbations import PERTURBATIONS
 
 # Part of every run's hash: raise it when stored results change their meaning, and no old ones are reused.
-SCHEMA = 5
+SCHEMA = 6
 PLANTED = "planted"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUBJECT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -38,6 +38,7 @@ class JudgeConfig(Section):
         planted: judge the reference learners themselves too, as positive and negative controls.
         mechanism: look inside the networks too: signatures of circuits, and attention at every snapshot.
         mechanism_over_time: look for the circuits at every snapshot too, about a second for each member and snapshot.
+        maps: map the networks: which token and layer carries the answer, and what every head and MLP is to it.
         battery: ask every member, and the best reference of every hypothesis, the behavioural probes.
         probes: names of those that are asked; empty: all that make sense for the task.
         stress: change the prompts of every member, see `icl-lab list stress`.
@@ -52,6 +53,7 @@ class JudgeConfig(Section):
     planted: bool = True
     mechanism: bool = True
     mechanism_over_time: bool = False
+    maps: bool = True
     battery: bool = True
     probes: list[str] = []
     stress: bool = True

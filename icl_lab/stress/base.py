@@ -2,12 +2,13 @@
 
 Four learners meet on the changed prompts, in nats of `Predictions.divergence` D with the unit v = `task.unit`:
 
-    c  the exact learner whose prior is the changed one       bias      D(c‖s) − D(c‖t)   what the mechanism adds
-    t  the exact learner whose prior is that of training      mismatch  D(c‖t)            what no mechanism could avoid
+    c  the exact learner whose prior is the changed one       bias      D(c‖s) − D(c‖t)   what the mechanism loses on top
+    t  the exact learner whose prior is that of training      mismatch  D(c‖t)            what t itself loses
     s  the subject                                            distance  D(t‖s)            from what its prior asks for
 
 bias + mismatch = D(c‖s): what the subject loses on the changed prompts against the best that can be done there, in
-expectation over c's own predictive. The bias may be negative: a mechanism can be wrong in a way that helps. Where a
+expectation over c's own predictive. The bias may be negative: a mechanism may be wrong in a way that helps, or know
+more than the training prior. It compares two losses, not two answers: 0 does not mean s = t, `distance` does. Where a
 change keeps the outcome asked for, its answer to the unchanged prompt can be compared with the other: moved = D(s
 before ‖ s after), which is all there is where the changed prompt has no likelihood under training (`likelihood` False).
 """

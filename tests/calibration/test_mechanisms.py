@@ -4,7 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from icl_lab.calibration.mechanisms import KEYS, KNOWN, MechanismRecord, judge_construction
+from icl_lab.calibration.mechanisms import (
+    BUILT,
+    KEYS,
+    KNOWN,
+    RANDOM,
+    REVERSED,
+    MechanismRecord,
+    judge_construction,
+)
 from icl_lab.learners.constructions import CONSTRUCTIONS
 from icl_lab.report.figures.calibration_mechanisms import draw
 from icl_lab.report.layout import styled
@@ -20,12 +28,11 @@ def test_what_is_known_covers_the_constructions():
 
 
 def check(name: str, seed: int) -> None:
-    found = judge_construction(name, jax.random.key(seed))
-    assert found.verdict.supported == KNOWN[name].hypotheses, found.verdict.evidence
-    assert found.control.supported == (), found.control.evidence
-    assert found.right
-    known = {*KNOWN[name].hypotheses, *KNOWN[name].untested}
-    assert known.isdisjoint(found.verdict.refuted)
+    found, known = judge_construction(name, jax.random.key(seed)), KNOWN[name]
+    assert found[BUILT].supported == known.hypotheses, found[BUILT].evidence
+    assert {*known.hypotheses, *known.untested}.isdisjoint(found[BUILT].refuted)
+    for ruin in (RANDOM, REVERSED):
+        assert found[ruin].supported == (), found[ruin].evidence
 
 
 @pytest.mark.parametrize("name", ["two_step_gd", "gd_plus_plus"])  # one program
@@ -40,25 +47,26 @@ def test_every_construction_is_recognised(name, seed):
     check(name, 2 + seed)
 
 
-def record(random: bool, **changes: object) -> MechanismRecord:
-    known = ("H2", "H5") if not random else ()
+def record(weights: str, **changes: object) -> MechanismRecord:
+    known = ("H2", "H5") if weights == BUILT else ()
     fields = {"known": known, "untested": (), "supported": known, "refuted": ("H1", "H3"), "not_tested": ("H4",)}
     rest = tuple(key for key in KEYS if key not in (*known, "H1", "H3", "H4"))
-    return MechanismRecord("one_step_gd", 0, random, **(fields | {"refuted": ("H1", "H3", *rest)} | changes))
+    return MechanismRecord("one_step_gd", 0, weights, **(fields | {"refuted": ("H1", "H3", *rest)} | changes))
 
 
 def test_a_record_is_right_if_it_names_what_is_there_and_false_if_it_names_more():
-    built, part = record(False), record(False, supported=("H5",), not_tested=("H2", "H4"))
+    built, part = record(BUILT), record(BUILT, supported=("H5",), not_tested=("H2", "H4"))
     assert (built.right, built.false) == (True, False)
     assert (part.right, part.false) == (False, False)
-    assert record(False, supported=("H1", "H2", "H5")).false
-    assert not record(False, supported=("H1", "H2", "H5"), untested=("H1",)).false  # true of it, though not tested for
-    assert record(True, supported=("H1",)).false
+    assert record(BUILT, supported=("H1", "H2", "H5")).false
+    assert not record(BUILT, supported=("H1", "H2", "H5"), untested=("H1",)).false  # true of it, though not tested for
+    assert record(RANDOM, supported=("H1",)).false
     assert list(part.states.values()) == [-1, 0, -1, 0, 1]
 
 
 def test_claims_and_arrays_of_mechanisms(tmp_path):
-    records = [record(False), record(False, supported=("H5",), not_tested=("H2", "H4")), record(True)]
+    records = [record(BUILT), record(BUILT, supported=("H5",), not_tested=("H2", "H4"))]
+    records += [record(RANDOM), record(REVERSED)]
     claims = {claim.id: claim for claim in mechanism_claims(records)}
     assert (claims["mechanisms.identified"].holds, claims["mechanisms.random"].holds) == (False, True)
     assert "one_step_gd" in claims["mechanisms.identified"].statement

@@ -68,7 +68,8 @@ def test_known_equivalences_are_named_and_directional(bank):
         comparison.fits["linear_kernel"].parameters["scale"], rel=1e-3
     )
     bayes, _ = judge_learner(bank, planted(bank, "population_bayes", 1))
-    assert {"ridge", "linear_kernel_ridge"} <= set(bayes.near)
+    assert {"population_bayes", "ridge"} <= set(bayes.near)
+    assert {"H1", "H2"} <= set(bayes.supported)
     # A wide kernel mimics the mean label; the mean label mimics no narrow kernel.
     mean, _ = judge_learner(bank, planted(bank, "label_mean", 1))
     assert "nadaraya_watson" in (*mean.near, *mean.equivalent)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from probes.subjects import KEY, PROMPTS, TASKS, asked, measured, reference
 
+from icl_lab.learners.kernels import linear_kernel_ridge
+from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.probes.battery import BATTERY, read
 from icl_lab.tasks import LinearRegression, RepeatedSequence
 
@@ -15,7 +17,7 @@ ALPHA = 0.7
 LEARNERS = {
     "regression": (
         reference(TASKS["regression"], "ridge", penalty=0.4),
-        reference(TASKS["regression"], "linear_kernel_ridge", penalty=0.4),
+        ReferenceLearner(TASKS["regression"], {"penalty": 0.4}, Reference("dual", "dual ridge", linear_kernel_ridge)),
     ),
     "chain": (
         reference(TASKS["chain"], "context_counts", concentration=ALPHA),

@@ -16,7 +16,7 @@ from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.named import first_task
 from icl_lab.runs.results import read_results
 
-CHOSEN = ("ridge", "linear_kernel_ridge", "nearest_neighbour", "gd_1")
+CHOSEN = ("population_bayes", "ridge", "nearest_neighbour", "gd_1")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_power_from_the_command_line(few, tmp_path):
     file, output = write(tmp_path), tmp_path / "runs"
     code, out, err = main("power", file, "--prompts", 32, "--output", output)
     assert code == 0, err
-    assert "the same function: ridge is kernel ridge" in " ".join(out.split())
+    assert "the same function: the Gaussian posterior mean is ridge" in " ".join(out.split())
     (folder,) = output.iterdir()
     directory = RunDirectory.open(folder)
     data = read_results(directory)[0]["a"]

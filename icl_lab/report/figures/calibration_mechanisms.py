@@ -1,4 +1,4 @@
-"""What the mechanism verdict says of transformers built by hand, and of the same with random weights."""
+"""What the mechanism verdict says of transformers built by hand, and of ruins of the same."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from icl_lab.statistics import wilson_interval
 READING = (
     "Rows: transformers whose weights were set by hand to compute one algorithm. Columns: the mechanism that the "
     "verdict supports, from internal and causal evidence; percentages of the draws of prompts. Boxes: mechanisms that "
-    "are there (dashed: there, but no test applies). ✘ refuted, · not tested. Right: the same models with random "
-    "weights, in which nothing should be found."
+    "are there (dashed: there, but no test applies). ✘ refuted, · not tested. Middle and right: the same models with "
+    "random weights, and with last heads that write −3 times what they did; nothing should be found there."
 )
 CELL, HEIGHT, LEFT = 0.46, 0.27, 1.9  # inches
 SUPPORTED, REFUTED = 1, -1
+TITLES = {"built": "built by hand", "random": "random weights", "reversed": "last heads × −3"}
 
 
 def draw(records: Records) -> Drawing | LeftOut:
-    """Construction × hypothesis, built on the left, random weights on the right."""
+    """Construction × hypothesis, built on the left, its ruins beside it."""
     names = list(dict.fromkeys(str(name) for name in records["name"]))
     if not names:
         return LeftOut("no construction was judged")
     takeaway = _takeaway(records)
     width = CELL * len(HYPOTHESES)
-    figure, top = canvas(takeaway, 0.85 + HEIGHT * len(names), LEFT + 2 * width + 1.2)
-    for number, random in enumerate((False, True)):
+    figure, top = canvas(takeaway, 0.85 + HEIGHT * len(names), LEFT + 3 * width + 1.8)
+    for number, (weights, title) in enumerate(TITLES.items()):
         left = LEFT + number * (width + 0.6)
         axes = panel(figure, left, top + 0.6, width, HEIGHT * len(names))
-        _matrix(axes, records, names, random)
-        put(figure, left, top + 0.12, "random weights" if random else "built by hand", size=9.5, weight="bold")
+        _matrix(axes, records, names, weights)
+        put(figure, left, top + 0.12, title, size=9.5, weight="bold")
     return Drawing(figure, takeaway)
 
 
-def _matrix(axes: Axes, records: Records, names: list[str], random: bool) -> None:
+def _matrix(axes: Axes, records: Records, names: list[str], weights: str) -> None:
     axes.set_xlim(0, len(HYPOTHESES))
     axes.set_ylim(len(names), 0)
     titles = []
     for row, name in enumerate(names):
-        rows = np.flatnonzero((records["name"] == name) & (records["random"] == random))
+        rows = np.flatnonzero((records["name"] == name) & (records["weights"] == weights))
         titles.append(str(records["title"][rows[0]]))
         states = records["state"][rows]
         true, untested = (str(records[key][rows[0]]).split("+") for key in ("known", "untested"))
@@ -60,7 +61,7 @@ def _matrix(axes: Axes, records: Records, names: list[str], random: bool) -> Non
                         (column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor=SUBJECT, lw=1.4, linestyle=style
                     )
                 )
-    axes.set_yticks(np.arange(len(names)) + 0.5, [""] * len(names) if random else titles, size=8)
+    axes.set_yticks(np.arange(len(names)) + 0.5, titles if weights == "built" else [""] * len(names), size=8)
     axes.set_xticks(np.arange(len(HYPOTHESES)) + 0.5, list(HYPOTHESES), size=8)
     for label, key in zip(axes.get_xticklabels(), HYPOTHESES, strict=True):
         label.set_color(INKS[key])
@@ -71,11 +72,13 @@ def _matrix(axes: Axes, records: Records, names: list[str], random: bool) -> Non
 
 
 def _takeaway(records: Records) -> str:
-    random = np.asarray(records["random"]).astype(bool)
     right, false = np.asarray(records["right"]), np.asarray(records["false"])
-    highest = wilson_interval(int(false[random].sum()), int(random.sum()))[1]
+    built, random, turned = (np.asarray(records["weights"]) == weights for weights in TITLES)
+    ruins = random | turned
+    highest = wilson_interval(int(false[ruins].sum()), int(ruins.sum()))[1]
     return (
-        f"Of transformers built by hand the mechanism verdict names exactly what was built in {right[~random].sum()} "
-        f"of {(~random).sum()} draws and something else in {false[~random].sum()}; in random weights it finds "
-        f"something in {false[random].sum()} of {random.sum()} (95%: at most {highest:.0%})."
+        f"Of transformers built by hand the mechanism verdict names exactly what was built in {right[built].sum()} "
+        f"of {built.sum()} draws and something else in {false[built].sum()}; in random weights it finds "
+        f"something in {false[random].sum()} of {random.sum()}, where the last heads are reversed in "
+        f"{false[turned].sum()} of {turned.sum()} (95%: at most {highest:.0%})."
     )

@@ -11,6 +11,7 @@ from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, 
 from icl_lab.report.reductions import last, median, smallest
 from icl_lab.report.subject import Condition, Subject, evenly
 from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUPPORTED, listing, spoken
+from icl_lab.statistics import bracketed_median, last_change
 
 READING = (
     "Left: distance in nats to the nearest reference of each hypothesis at every snapshot, members thin, their "
@@ -164,13 +165,18 @@ def _takeaway(subject: Subject, conditions: list[Condition], supports: dict, ste
         if not final:
             parts.append(f"no hypothesis is supported by most members at the end of training{where}")
             continue
-        since = max(_since(shares[name]) for name in final)
         named = listing([f"{name} {HYPOTHESES[name]}" for name in final])
-        parts.append(f"{named} supported by most members from step {steps[since]:,.0f} on{where}")
+        since = bracketed_median([last_change(row, steps) for row in _verdicts(subject, condition, len(steps))])
+        parts.append(f"{named} supported by most members, verdicts last changed at step {since} (median){where}")
     return f"{subject.title}: {'; '.join(parts[:3])}."
 
 
-def _since(share: np.ndarray) -> int:
-    """Index of the snapshot from which on the share stays above one half."""
-    below = np.flatnonzero(share <= 0.5)
-    return int(below[-1]) + 1 if len(below) else 0
+def _verdicts(subject: Subject, condition: Condition, steps: int) -> list[list[tuple[str, ...]]]:
+    """Of every member the hypotheses supported at every snapshot."""
+    stored = subject.strings("trajectory_verdict", "member", "step")
+    assert stored is not None  # most members support something there
+
+    def named(text: str) -> tuple[str, ...]:
+        return tuple(subject.hypotheses_named(json.loads(text).get(SUPPORTED))) if text else ()
+
+    return [[named(stored[member, step]) for step in range(steps)] for member in condition.members]
