@@ -13,13 +13,17 @@ Time      quick: 3 to 4 minutes on two cores, transience: 5. paper: the publishe
 Accuracy on the query, by slice: novel classes with labels of this prompt (context alone helps); known classes whose
 items the prompt does not hold (weights alone help; the label may stand there for another class); known classes with
 swapped labels (the two contradict). Gates ask for more than half of the way to 1: from chance for what is in weights,
-from a guess among the labels of the prompt (.344 at 4 classes and 8 labels) for what is in context. The time of a
-transition is the first snapshot at which the accuracy is over half of the way from chance to 1; where it never is, the
-time is censored and given as "> steps". In-context learning is transient where it ends below its best: with 256 classes
-in bursts (preset transience, 12,000 steps) accuracy on novel classes rises to .34–.37, a guess among the labels of the
-prompt, and then fades to .14–.16 as the weights take over, .21–.22 lost in each of three seeds.
+for what is in context from the best answer that does not look at the item, the prompt's commonest label (right .412 of
+the time at 4 classes and 8 labels: the gate is at .706). The time of a transition is the first snapshot at which the
+accuracy is over half of the way from chance to 1; where it never is, the time is censored and given as "> steps".
+
+The preset transience asks whether in-context learning comes first and fades, as Singh et al. saw it. With 256 classes
+in bursts and 12,000 steps that is *not* reproduced: accuracy on novel classes rises to .34–.37 and then falls to
+.14–.16 as the weights take over, in each of three seeds, but its best is below that of the commonest label. What fades
+is a guess among the labels of the prompt; labels were never told apart by item.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -38,6 +42,7 @@ from icl_lab.streams import stream
 from icl_lab.tasks import LabelMapping
 
 SOURCE = "Reddy 2023; Chan et al. 2022"
+PAIRS = 2  # items of a class, on the novel and swapped slices of a task without bursts
 LINES = {
     "novel": ("novel classes: label in the prompt only", COLOURS["H4"], "-"),
     "no_match": ("known classes, the query's not in the prompt", COLOURS["H5"], "--"),
@@ -58,8 +63,8 @@ def follow(subject: TrainedSubject, seed: int, prompts: int) -> dict[str, np.nda
     assert isinstance(task, LabelMapping)
     slices = {}
     for name in LINES:
-        # Prompts of a burst per query: of a task without bursts those are pairs.
-        burst = {"burstiness": 2} if name in ("novel", "swapped") and not task.burstiness else {}
+        # Prompts that hold the query's class, of a task without bursts, too.
+        burst = {"burstiness": PAIRS} if name in ("novel", "swapped") and not task.burstiness else {}
         slices[name] = sample(task.replace(slice=name, **burst), stream(seed, "slices"), prompts)
     rows: dict[str, list[list[float]]] = {name: [[] for _ in subject.members] for name in LINES}
     for step in subject.steps:
@@ -77,10 +82,24 @@ def transition(accuracy: np.ndarray, steps: list[int], chance: float) -> float:
     return float(steps[over[0]]) if len(over) else np.inf
 
 
-def plateau(task: LabelMapping) -> float:
-    """Accuracy on novel classes of a guess among the labels of the prompt, where learning is known to rest."""
-    classes = task.examples // max(task.burstiness, 1)
-    return 1 / classes + (1 - 1 / classes) / task.labels
+def commonest_label(classes: int, labels: int) -> float:
+    """Accuracy of the commonest label of C classes, each with one of L labels at random: E[largest count]/C.
+
+    E = Σ_{m<C} P(largest > m), where P(largest ≤ m) = C!/L^C · [z^C] (Σ_{k≤m} z^k/k!)^L.
+    """
+    expected = 0.0
+    for most in range(classes):
+        ways = np.ones(1)
+        for _ in range(labels):
+            ways = np.convolve(ways, [1 / math.factorial(count) for count in range(most + 1)])[: classes + 1]
+        within = ways[classes] if len(ways) > classes else 0.0
+        expected += 1 - within * math.factorial(classes) / labels**classes
+    return expected / classes
+
+
+def item_ignored(task: LabelMapping) -> float:
+    """Accuracy on novel classes of the best answer that does not look at the item."""
+    return commonest_label(task.examples // (task.burstiness or PAIRS), task.labels)
 
 
 def spoken(times: list[float], last: int) -> str:
@@ -97,7 +116,8 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         chance = 1 / task.labels
         end = {key: values[:, -1] for key, values in found[name].items()}
         context, weights = end["novel"], end["no_match"]
-        least = (1 + plateau(task)) / 2, (1 + chance) / 2
+        guess = item_ignored(task)
+        least = (1 + guess) / 2, (1 + chance) / 2
         gated = {
             "many_bursty": (context > weights) & (context > least[0]),
             "few_scattered": (weights > context) & (weights > least[1]),
@@ -125,15 +145,15 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         claims.append(
             Claim(f"{name}.transition", "step of the transition, every seed", SOURCE, None, None, text, None, "report")
         )
-        lost = [float(row.max() - row[-1]) for row in found[name]["novel"]]
+        best = found[name]["novel"].max(-1)
         claims.append(
             members_claim(
-                f"{name}.transience",
-                "in-context accuracy lost since its best",
+                f"{name}.fades",
+                f"best and final accuracy on novel classes (the commonest label of the prompt is right {guess:.3f})",
                 "Singh et al. 2023",
-                None,
-                lost,
-                [True] * len(lost),
+                f"best above {least[0]:.3f}, final below",
+                [f"{a:.3f} → {b:.3f}" for a, b in zip(best, context, strict=True)],
+                [bool(a > least[0] > b) for a, b in zip(best, context, strict=True)],
                 gate="report",
             )
         )

@@ -24,7 +24,6 @@ iteration that is neither linear nor doubling, and the comparison step by step d
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +41,6 @@ from icl_lab.probes.early_exit import (
     newton_iterates,
     scoring,
 )
-from icl_lab.probes.task_vectors import at_query
 from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
@@ -63,13 +61,6 @@ def whitened(task: LinearRegression, prompts: Prompts) -> Prompts:
     factor = jnp.linalg.cholesky(task.input_covariance())
     x = jax.scipy.linalg.solve_triangular(factor, prompts.x.reshape(-1, prompts.x.shape[-1]).T, lower=True)
     return prompts.replace(x=x.T.reshape(prompts.x.shape))
-
-
-def plus_plus_iterates(prompts: Prompts, steps: int, rate: Any, gamma: Any) -> jax.Array:
-    """Answers of 0, 1, …, `steps` steps of GD++ at the last position: the layers of the construction."""
-    model, params = one_step_gd(prompts.x.shape[-1], prompts.positions - 1, rate, steps, gamma)
-    found = -at_query(TransformerLearner(params, model, Paired()), prompts)[..., -1:]
-    return jnp.concatenate([jnp.zeros_like(found[:1]), found])
 
 
 def tuned(iterates: Callable[..., jax.Array], prompts: Prompts, start: list[float]) -> list[float]:
@@ -99,17 +90,11 @@ def scaled(answers: np.ndarray, y: np.ndarray) -> np.ndarray:
     return answers * factor[:, None, None]
 
 
-def unit(answers: np.ndarray) -> jax.Array:
-    """Every row at mean square 1: a read-out decides about the scale, so that it must not decide about the match."""
-    size = np.sqrt(np.square(answers).mean((1, 2), keepdims=True))
-    return jnp.asarray(answers / np.where(size > 0, size, 1.0))
-
-
 def references(task: LinearRegression, prompts: Prompts, layers: int) -> dict[str, Callable[[Prompts, int], jax.Array]]:
     """Algorithm → (prompts, steps) → iterates 0 … steps, at the parameters of least error after `layers` steps."""
     makers: dict[str, tuple[Callable[..., jax.Array], list[float]]] = {
         "gd": (lambda p, n, rate: gradient_iterates(task, p, n, rate), [0.5]),
-        "gd_plus_plus": (plus_plus_iterates, [0.5, 0.05]),
+        "gd_plus_plus": (lambda p, n, rate, gamma: gradient_iterates(task, p, n, rate, curvature=gamma), [0.5, 0.4]),
         "newton": (lambda p, n, start: newton_iterates(task, p, n, start), [1.0]),
     }
 
@@ -188,22 +173,25 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         own = {key: np.asarray(make(scored, layers)) for key, make in known.items()}
         curves = {key: typical(scaled(found, y), y) for key, found in own.items()}
         steps = {"gd": 64, "gd_plus_plus": layers, "newton": 8}
-        iterates = {key: unit(np.asarray(make(scored, steps[key]))) for key, make in known.items()}
+        iterates = {key: make(scored, steps[key]) for key, make in known.items()}
         # The hand-built network knows no covariance: it is planted on white inputs, at a rate that is safe there.
         rate = 0.5 / float(jnp.linalg.norm(jnp.cov(white.x.reshape(-1, task.dimension).T), 2))
         model, params = one_step_gd(task.dimension, task.examples, rate, layers)
         built = read_out(TransformerLearner(params, model, Paired()), white)
-        plain = unit(np.asarray(gradient_iterates(task.replace(covariance=1.0), scored, 4 * layers, rate)))
+        plain = gradient_iterates(task.replace(covariance=1.0), scored, 4 * layers, rate)
         claims += controls(
             name,
             {key: typical(found, y) for key, found in own.items()},
-            np.asarray(match_iterates(unit(built[1:]), plain).best),
+            np.asarray(match_iterates(jnp.asarray(built[1:]), plain, scale_free=True).best),
         )
 
         untrained = read_out(subject.learner(0, subject.snapshots.load(0)), prompts)
         rows = [read_out(subject.learner(index), prompts) for index in range(len(subject.members))]
         errors = [typical(row, y) for row in rows]
-        matches = [{key: match_iterates(unit(row[1:]), iterates[key]) for key in iterates} for row in rows]
+        matches = [
+            {key: match_iterates(jnp.asarray(row[1:]), iterates[key], scale_free=True) for key in iterates}
+            for row in rows
+        ]
         quiet = [silent(found[1:], y) for found in (own["gd_plus_plus"], *rows)]
         title = subject.subject.title
         claims += layer_claims(name, errors, matches, curves, quiet, typical(untrained, y), title)

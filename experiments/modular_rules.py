@@ -2,17 +2,24 @@
 
     python experiments/modular_rules.py [quick|paper] [--subjects.rules.training.steps 50000 …]
 
-Claim     A transformer trained on some of the p² rules answers prompts of *those* rules better than one that knows the
-          frequencies of classes only; with enough of them and enough training it also answers rules it never saw.
+Claim     A transformer trained on some of the p² rules answers prompts of *those* rules better than who knows no
+          arithmetic; with enough of them and enough training it also answers rules it never saw.
 Source    He et al. 2024, "Learning to grok: emergence of in-context learning and skill composition in modular
           arithmetic tasks": p = 29; memorisation, then rules seen, then rules unseen, which take at least two blocks.
 Time      quick: 3 to 4 minutes on two cores, p = 7, in distribution only. paper: p = 29 on an accelerator.
 
+A rule with a coefficient of 0 needs no sums: its outcomes can be copied from examples that share a number with the
+query. In the quick preset's pool that is 12 of 40 rules. The learner to beat knows how often every pair has every
+outcome in the pool, and may compare examples, but cannot add or multiply (`rule_of_thumb`).
+
 Gate: in distribution, on pool rules and training pairs, the accuracy on last queries whose pair is not among the
-examples, where nothing can be copied, is by five standard errors above the best answer that ignores all examples, the
-most frequent outcome of the query's pair over the pool's rules, in every seed. The other three cells of
-seen and unseen rules × pairs are reported, with the exact posterior's accuracy in each and the references that are
-nearest.
+examples is by five standard errors above that learner's, in every seed. The other three cells of seen and unseen rules
+× pairs are reported, with the exact posterior's accuracy in each and the references that are nearest.
+
+On the prompts of the quick preset the best answer that ignores all examples is right .191 of the time, the learner
+without arithmetic .545: the gate is at .610. Three networks reached .301, .914 and .392, and .107, .758 and .133 on
+rules never seen: one of three has learned arithmetic. The gate had been at .243, above the answer that ignores the
+examples, which all three passed. The claim *fails*.
 """
 
 from typing import Any
@@ -69,12 +76,53 @@ def best_accuracy(task: ModularRules, prompts: Prompts) -> jax.Array:
     return exact.mean_target().max(-1)
 
 
-def without_examples(task: ModularRules, queries: jax.Array) -> float:
-    """Accuracy of the best answer that ignores the examples: the pair's most frequent outcome over the pool's rules."""
-    assert isinstance(task.prior, Pool)
-    rules = jax.vmap(task.pool_latent)(jnp.arange(task.prior.size))
-    outcomes = (task.numbers(queries) @ rules.T) % task.modulus  # [query, rule]
-    return float(jax.nn.one_hot(outcomes, task.modulus).mean(1).max(-1).mean())
+def known_rules(task: ModularRules) -> jax.Array:
+    """The rules that prompts are drawn from, [rule, 2]: the pool's, all p² without a pool."""
+    if isinstance(task.prior, Pool):
+        return jax.vmap(task.pool_latent)(jnp.arange(task.prior.size))
+    return task.latent_at(jnp.arange(task.support))
+
+
+def outcomes_of(task: ModularRules, rules: jax.Array, queries: jax.Array) -> jax.Array:
+    """One-hots of what every rule says of every query, [query, rule, class]."""
+    return jax.nn.one_hot((task.numbers(queries) @ rules.T) % task.modulus, task.modulus, dtype=jnp.int32)
+
+
+def without_examples(task: ModularRules, rules: jax.Array, queries: jax.Array) -> float:
+    """Accuracy of the best answer that ignores the examples: the pair's most frequent outcome over the rules."""
+    return float(outcomes_of(task, rules, queries).mean(1).max(-1).mean())
+
+
+@jax.jit
+def rule_of_thumb(task: ModularRules, rules: jax.Array, prompts: Prompts) -> jax.Array:
+    """The last answer of a learner that compares numbers and outcomes but cannot add or multiply, [prompt].
+
+    It knows four kinds k of rules: about both numbers, about the first or the second, about none. If the numbers that
+    count are equal, so are two outcomes; if just one of them differs, so do the outcomes. Over the kinds that no two
+    examples contradict, it answers the class z that maximises
+
+        Σ_k #{rules of kind k that say z of the query's pair} · [k and the examples allow z],
+
+    of equals the one that most rules say.
+    """
+    numbers, z = task.numbers(prompts.x), prompts.y[:, :-1]
+    shared = numbers[:, :, None] == numbers[:, None]  # [prompt, position, position, number]
+    alike = z[:, :, None] == z[:, None]
+    shown = jax.nn.one_hot(z, task.modulus, dtype=bool)  # [prompt, example, class]
+    says = outcomes_of(task, rules, prompts.x[:, -1])
+
+    def votes(counts: jax.Array) -> jax.Array:
+        """Rules of one kind, given by which of the two numbers count, for every class that is left, [prompt, class]."""
+        same = (shared | ~counts).sum(-1)
+        equal, differs = same == 2, same == 1
+        contradicted = (equal[:, :-1, :-1] & ~alike) | (differs[:, :-1, :-1] & alike)
+        must = (equal[:, :-1, -1, None] & shown).any(1)
+        must_not = (differs[:, :-1, -1, None] & shown).any(1)
+        allowed = ~must_not & (must | ~must.any(-1, keepdims=True)) & ~contradicted.any((1, 2))[:, None]
+        return (says * ((rules != 0) == counts).all(-1)[:, None]).sum(1) * allowed
+
+    found = jax.lax.map(votes, jnp.array([[True, True], [True, False], [False, True], [False, False]])).sum(0)
+    return ((1 + len(rules)) * found + says.sum(1)).argmax(-1)
 
 
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
@@ -84,7 +132,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
     for name, subject in subjects.items():
         task = subject.members[0].member.task
         assert isinstance(task, ModularRules)
-        chance = 1 / task.modulus
+        chance, rules = 1 / task.modulus, known_rules(task)
         curves: dict[str, Any] = {}
         for number, (cell, kind) in enumerate(cells(task).items()):
             draw = jax.jit(lambda key, kind=kind: kind.sample(key, PROMPTS))
@@ -95,21 +143,20 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             # A pair that the prompt holds already can be copied: what is learned shows in the others.
             new = ~np.asarray((prompts.x[:, :-1] == prompts.x[:, -1:]).all(-1).any(-1))
             last = [float(hits[new, -1].mean()) for hits in own]
-            least = (
-                without_examples(task, prompts.x[new, -1]) if number == 0 and isinstance(task.prior, Pool) else chance
-            )
-            error = np.sqrt(least * (1 - least) / new.sum())
+            thumb = float((np.asarray(rule_of_thumb(task, rules, prompts)) == np.asarray(prompts.y)[:, -1])[new].mean())
+            least = thumb + 5 * float(np.sqrt(thumb * (1 - thumb) / new.sum()))
+            ignorant = without_examples(task, rules, prompts.x[new, -1])
             best = float(np.asarray(best_accuracy(kind, prompts))[new, -1].mean())
             claims.append(
                 members_claim(
                     f"{name}.{cell.replace(', ', '.').replace(' ', '_')}",
                     f"accuracy on last queries that are not among the examples, {cell} (chance {chance:.3f}, "
-                    + (f"best without the examples {least:.3f}, " if number == 0 else "")
-                    + f"exact posterior {best:.3f})",
+                    + (f"best without the examples {ignorant:.3f}, " if number == 0 else "")
+                    + f"without arithmetic {thumb:.3f}, exact posterior {best:.3f})",
                     SOURCE,
-                    f"above {least + 5 * error:.3f}" if number == 0 else None,
+                    f"above {least:.3f}" if number == 0 else None,
                     last,
-                    [value > least + 5 * error for value in last],
+                    [value > least for value in last],
                     gate="order" if number == 0 else "report",
                 )
             )

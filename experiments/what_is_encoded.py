@@ -44,7 +44,7 @@ from icl_lab.probes.answers import sample
 from icl_lab.probes.interventions import ALL, asked, replay, worlds
 from icl_lab.probes.prompt_pairs import counterpart
 from icl_lab.probes.readout import linear_predictions, mlp_readout, thirds
-from icl_lab.probes.sufficient_statistics import control_task, prefix_moment, ridge_weights, shuffled
+from icl_lab.probes.sufficient_statistics import control_task, shuffled, sufficient_statistics
 from icl_lab.probes.task_vectors import SITE, recorded
 from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
@@ -77,8 +77,8 @@ linear = jax.jit(linear_predictions)
 @jax.jit
 def wanted(task: Any, prompts: Prompts, key: jax.Array) -> dict[str, jax.Array]:
     """What is looked for, and the controls that take its place, each [prompt, dimension]."""
-    penalty = jnp.square(task.noise / task.weight_scale)
-    found = {"moment": prefix_moment(task, prompts), "weights": ridge_weights(task, prompts, penalty)}
+    given = sufficient_statistics(task, prompts)
+    found = {name: given[name] for name in NAMES}
     mixed = {f"{name}, shuffled": shuffled(key, value) for name, value in found.items()}
     first = prompts.replace(x=prompts.x[:, :1])  # the query comes after the tokens that are read
     return found | mixed | {"control task": control_task(key, first, found["weights"].shape[-1])}
@@ -87,8 +87,7 @@ def wanted(task: Any, prompts: Prompts, key: jax.Array) -> dict[str, jax.Array]:
 @jax.jit
 def ridge_answers(task: Any, prompts: Prompts) -> jax.Array:
     """w·x of the last input, [prompt]."""
-    weights = ridge_weights(task, prompts, jnp.square(task.noise / task.weight_scale))
-    return (weights * prompts.x[:, -1]).sum(-1)
+    return (sufficient_statistics(task, prompts)["weights"] * prompts.x[:, -1]).sum(-1)
 
 
 @jax.jit

@@ -1,19 +1,22 @@
 """Every preset can be trained, every script says what it claims, and the measures of the scripts are right by hand."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 from types import ModuleType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from icl_lab.hypotheses.judge import Comparison
-from icl_lab.probes.early_exit import gradient_iterates
+from icl_lab.prompts import Categorical, Prompts
 from icl_lab.runs.config import load_config
-from icl_lab.runs.experiment import members_claim
+from icl_lab.runs.errors import InputError
+from icl_lab.runs.experiment import members_claim, run_experiment
 from icl_lab.runs.subject import Subject
-from icl_lab.tasks import LinearRegression
+from icl_lab.tasks import BooleanRules, LabelMapping, LinearRegression, ModularRules
 from icl_lab.training import init_state, stack, train_chunk
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +58,20 @@ def test_scripts_say_what_they_claim(path):
     assert f"`{path.name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("words", [["--output", "o", "--judge.prompts", "100"], ["--judge.prompts=100"], ["quick"]])
+def test_what_stands_after_a_setting_is_not_taken_for_the_preset(words, tmp_path, monkeypatch):
+    def stop(config, output):
+        found.append((config.judge.prompts, str(output)))
+        raise InputError("as far as this")
+
+    found: list[tuple[int, str]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("icl_lab.runs.experiment.RunDirectory.create", stop)
+    own = load_config(ROOT / "configs" / "one_step_gd" / "quick.yaml").judge.prompts
+    assert run_experiment(str(ROOT / "experiments" / "one_step_gd.py"), lambda *_: [], words) == 2
+    assert found == [(own if words == ["quick"] else 100, "o" if "--output" in words else "runs")]
+
+
 def test_of_no_members_nothing_is_claimed():
     none = members_claim("a", "all are right", "", None, [], [])
     assert (none.holds, none.gate) == (None, "report")
@@ -92,6 +109,40 @@ def test_transitions_that_do_not_come_are_censored():
     assert transition(np.array([0.1, 0.2]), [0, 10], chance=0.125) == np.inf
 
 
+def test_the_commonest_label_of_a_prompt_is_right_as_often_as_enumeration_says():
+    weights = script("in_context_vs_in_weights")
+    for classes, labels in ((1, 3), (2, 4), (4, 8), (5, 3)):
+        counts = [max(map(drawn.count, drawn)) for drawn in itertools.product(range(labels), repeat=classes)]
+        assert weights.commonest_label(classes, labels) == pytest.approx(np.mean(counts) / classes)
+    assert weights.item_ignored(LabelMapping(classes=64, labels=8, examples=8, burstiness=2)) == pytest.approx(
+        0.412109375
+    )
+    assert weights.item_ignored(LabelMapping(classes=64, labels=8, examples=8, burstiness=0)) == pytest.approx(
+        0.412109375
+    )
+
+
+@pytest.mark.parametrize(
+    ("examples", "query", "answer"),
+    [
+        ([(1, 0, 2), (1, 3, 2)], (1, 4), 2),  # the second number does not count: copied
+        ([(0, 2, 3), (4, 2, 3)], (1, 2), 3),  # the first does not
+        ([(0, 3, 4), (0, 1, 4), (2, 0, 1)], (2, 4), 1),  # told by other examples than the query's
+        ([(1, 0, 0), (1, 3, 1)], (1, 4), 2),  # both count, perhaps: what a shared number has had is out
+        ([(1, 0, 0), (1, 3, 1), (2, 4, 2)], (1, 4), 3),  # of either number
+        ([(1, 0, 2), (1, 0, 2)], (1, 4), 1),  # the same pair twice is no agreement
+    ],
+)
+def test_a_rule_of_thumb_copies_and_rules_out_but_does_not_add(examples, query, answer):
+    rules, task = script("modular_rules"), ModularRules(modulus=5, examples=len(examples))
+    known = jnp.array([(a, b) for a in range(5) for b in range(5) if a or b])
+    numbers = np.array([[*(pair[:2] for pair in examples), query]])
+    x = jax.nn.one_hot(numbers, 5).reshape(1, len(examples) + 1, 10)
+    y = jnp.array([[*(pair[2] for pair in examples), 0]])
+    prompts = Prompts(x=x, y=y, latent=None, scored=jnp.ones(y.shape, bool))
+    assert int(rules.rule_of_thumb(task, known, prompts)[0]) == answer
+
+
 def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution():
     relative = script("chain_pool").relative
     sides = {"to G": np.array([2.0, 0.0, 1.0]), "to M": np.array([0.0, 2.0, 1.0]), "apart": np.full(3, 2.0)}
@@ -100,13 +151,101 @@ def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution
 
 def test_recovered_shares_are_nothing_at_the_dummy_and_one_at_the_examples():
     vectors = script("task_vectors")
-    losses = {"dummy": np.array([1.0, 3.0]), "full": np.array([0.5, 1.5])}  # a mean gain of 1
-    patched = np.array([[0.5, 1.5], [1.0, 3.0], [1.5, 4.0]])
+    losses = {"dummy": jnp.array([1.0, 3.0]), "full": jnp.array([0.5, 1.5])}  # a mean gain of 1
+    patched = jnp.array([[0.5, 1.5], [1.0, 3.0], [1.5, 4.0]])
     found = vectors.recovered(losses | dict.fromkeys((vectors.OWN, *vectors.CONTROLS), patched))[vectors.OWN]
     np.testing.assert_allclose(found, [[0.5, 1.5], [0, 0], [-0.5, -1]])
     low, high = vectors.leads(np.arange(100.0) + 2, np.arange(100.0))
     assert low == pytest.approx(2)  # paired: what the prompts share is no uncertainty
     assert high == pytest.approx(2)
+
+
+def test_places_are_chosen_on_other_prompts_of_every_draw_alone():
+    vectors = script("task_vectors")
+    choosing = np.array([[[0.0, 0.2], [1.0, 1.2]], [[5.0, 5.0], [3.0, 9.0]], [[2.0, 2.0], [1.0, 1.0]]])
+    measuring = np.arange(12.0).reshape(3, 2, 2)
+    found, place = vectors.at_best(choosing, measuring)
+    np.testing.assert_array_equal(place, [1, 1, 0])
+    np.testing.assert_array_equal(found, measuring[[0, 1, 2], place])
+    alone, first = vectors.at_best(choosing[2], measuring[2])
+    np.testing.assert_array_equal(alone, measuring[2, 0])
+    assert first == 0
+    assert vectors.rank(np.array([1.0, 3.0]), np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 2.0]])) == 3
+
+
+def test_a_share_counts_above_controls_in_their_own_best_layers():
+    """Controls that are worse in the vector's layer, and better in another, win."""
+    vectors = script("task_vectors")
+
+    def member(other: float, random: float) -> dict:
+        noise = 0.01 * np.random.default_rng(0).normal(size=200)
+        rows = {
+            vectors.OWN: np.array([0.1, 0.5])[:, None] + noise,
+            "another task": np.array([other, -0.5])[:, None] + noise,
+            "random": np.tile(np.array([random, -0.5])[:, None] + noise, (vectors.DRAWS, 1, 1)),
+        }
+        sets = ("choosing", "measuring")
+        shares = {(name, mode, kind): row for name in sets for mode in vectors.MODES for kind, row in rows.items()}
+        return shares | {(name, "soft"): rows[vectors.OWN] for name in sets}
+
+    def holds(other: float, random: float, members: int = 3) -> list[bool]:
+        claims = {c.id: c for c in vectors.share_claims("a", "", [member(other, random)] * members, gates=True)}
+        assert {claims[f"a.add.{kind}"].gate for kind in ("random", "another_task")} == {"order"}
+        return [bool(claims[f"a.add.{kind}"].holds) for kind in ("another_task", "random", "random.each")]
+
+    assert holds(0.3, 0.3) == [True, True, True]
+    assert holds(0.6, 0.3) == [False, True, True]
+    assert holds(0.3, 0.6) == [True, False, False]
+    assert holds(0.3, 0.3, members=1) == [True, False, True]  # first of nine once is no evidence
+
+
+def test_who_is_nearer_to_the_changed_prior_has_not_fallen_back_to_the_pool():
+    """Of s = t + a(c − t) the bias is below the mismatch up to a = 1, and s nearer to t up to a = ½."""
+    prior = script("prior_and_coverage")
+
+    def terms(share: float, count: int):
+        rng = np.random.default_rng(0)  # the same prompts for every member
+        trained = 10 + rng.normal(size=(count, 100, 3))
+        changed = trained + rng.normal(size=trained.shape)
+        asked = prior.Asked(None, changed, trained, trained, np.ones(trained.shape))
+        return prior.terms(asked, trained + share * (changed - trained))
+
+    def row(share: float):
+        return prior.Row(4, terms(share, len(prior.CHANGES)), terms(share, len(prior.SHARES)))
+
+    for share, nearer in ((0.3, True), (0.7, False)):
+        claims = {claim.id: claim for claim in prior.few_claims([row(0.1), row(share)], 4)}
+        bias, gate = claims["few.bias.fresh_w"], claims["few.prior.fresh_w"]
+        assert (bias.holds, bias.gate) == (True, "report")
+        assert (gate.holds, gate.gate) == (nearer, "order")
+
+
+def test_parities_are_counted_by_bits_and_chance_is_asked_of_two_and_more():
+    rules = script("boolean_rules")
+    task = BooleanRules(bits=3, rules="parity", sparsity=None, examples=5)
+    bits = rules.bits_of(task)
+    np.testing.assert_array_equal(bits, [0, 1, 1, 2, 1, 2, 2, 3])
+    assert (rules.bits_of(task.replace(sparsity=2)) == 2).all()
+    assert 0.5 + 3 * 0.5 / np.sqrt(rules.SCORED) <= rules.NEAR_CHANCE + 1e-12
+    hard = rules.about(task, np.flatnonzero(bits > 1), jax.random.key(0))
+    assert hard.y.size // hard.y.shape[-1] >= rules.SCORED
+    assert np.isin(hard.latent, np.flatnonzero(bits > 1)).all()
+
+    np.testing.assert_array_equal(rules.right(np.array([[0.3, 0.7], [0.5, 0.5]]), np.array([1, 0])), [1, 0.5])
+
+    def accuracies(known: list[int]) -> list[tuple[bool, str]]:
+        """Of a learner that knows these rules and tosses a coin about the others."""
+
+        def learner(prompts: Prompts) -> Categorical:
+            share = jnp.where(jnp.isin(prompts.latent, np.array(known)), 1.0, 0.5)[:, None, None]
+            right = jax.nn.one_hot(prompts.y, 2)
+            return Categorical(jnp.log(share * right + (1 - share) * (1 - right)))
+
+        claims = rules.parity_claims("a", "", task, [learner], jax.random.key(0))
+        return [(bool(claim.holds), claim.measured.rpartition(" ")[2]) for claim in claims]
+
+    assert accuracies([0, 1, 2, 4]) == [(True, "0.5"), (True, "1")]  # those of one bit, and the empty one
+    assert accuracies([3])[0] == (False, "0.625")  # one of the four others
 
 
 def test_the_first_layer_has_nearly_the_best_score():
@@ -147,15 +286,13 @@ def test_an_answer_that_goes_to_pieces_takes_nothing_of_the_others():
     np.testing.assert_allclose(encoded.taken(moved[3], own, source, counts), repeated)
 
 
-def test_layers_of_gd_plus_plus_without_its_gamma_are_gradient_descent():
+def test_whitened_prompts_have_unit_covariance():
     layers = script("layers_as_iterations")
     task = LinearRegression(dimension=2, examples=4, noise=0.0, covariance=np.array([4.0, 0.25]))
     prompts = task.sample(jax.random.key(0), 512)
     white = layers.whitened(task, prompts)
     second = np.einsum("bif,big->fg", white.x, white.x) / white.x[..., 0].size
     np.testing.assert_allclose(second, np.eye(2), atol=0.15)
-    found = layers.plus_plus_iterates(white, 3, 0.4, 0.0)
-    np.testing.assert_allclose(found, gradient_iterates(task, white, 3, 0.4), atol=1e-5)
 
 
 def test_errors_are_typical_and_orders_are_told():
@@ -196,22 +333,33 @@ def test_recall_is_compared_by_thirds_and_log_odds_over_the_gap():
     assert low < 0.2 < high
 
 
-def test_a_kind_that_changes_at_the_last_snapshot_is_censored():
-    settled = script("when_it_changes").settled
-    assert settled(["a", "a", "a"]) == 0
-    assert settled(["a", "b", "b", "b"]) == 1
-    assert settled(["b", "a", "b", "b"]) == 2
-    assert settled(["a", "a", "b"]) is None
+def test_no_recency_is_told_by_narrow_intervals_only():
+    """A lead of the last third that is not there has to be excluded; few prompts exclude nothing."""
+    recency = script("recency")
+
+    def holds(kind: str, last: float, prompts: int) -> bool:
+        third = np.arange(prompts) % 3
+        values = 0.4 + last * (third == 2) + 0.7 * np.random.default_rng(0).normal(size=prompts)
+        order, level = recency.recall_claims("a", "", kind, [values], third, guess=1.4)
+        assert level.gate == "report"
+        return bool(order.holds)
+
+    assert holds("uniform", 0.0, 20_000)
+    assert holds("uniform", 0.2, 20_000)  # primacy
+    assert not holds("uniform", -0.06, 20_000)
+    assert not holds("uniform", 0.0, 300)
+    assert holds("end", -0.2, 20_000)
+    assert not holds("end", 0.0, 20_000)
 
 
 def test_a_look_has_the_least_relative_distance_of_every_kind():
     changes = script("when_it_changes")
     names = ("pool_bayes", "pool_map", "ridge", "gd_1", "label_mean")
-    assert [changes.kind_of(name) for name in names] == ["stored", "stored", "H1", "H5", "decoy"]
+    assert [changes.kind_of(name) for name in names] == ["stored", "stored", "H2", "H5", "decoy"]
     distance = np.array([[0.3, 0.1, 0.001, 0.4, 0.5], [0.5, 0.9, 0.001, 0.2, 0.5]])
     comparison = Comparison(("a", "b"), names, distance, distance[..., None], np.array([[1.0], [2.0]]), {})
     found = changes.look(comparison)
-    assert (found.nearest, found.kind, found.status) == ("ridge", "H1", "supported")
-    expected = {"stored": (0.3 + 0.25) / 2, "H1": 0.00075, "H5": 0.25, "decoy": 0.375}
+    assert (found.nearest, found.kind, found.status) == ("ridge", "H2", "supported")
+    expected = {"stored": (0.3 + 0.25) / 2, "H2": 0.00075, "H5": 0.25, "decoy": 0.375}
     assert found.distances == pytest.approx(expected)
     assert found.remainder == pytest.approx(0.001)

@@ -9,6 +9,8 @@ from icl_lab.probes.internal import INTERNAL
 PROBES: dict[str, str] = {
     **{name: probe.question for name, probe in BATTERY.items()},
     **INTERNAL,
+    "duel": "of two learners, whom a third follows on the prompts of a large sample where they disagree most",
+    "sufficient_statistics": "what a read-out may look for: Xᵀy or counts, label sums, weights, posterior, rule",
     "label_influence": "how far the answer follows when one label changes: signs, sum, one-hot or spread",
     "label_nonlinearity": "departure of the answer from being affine in the labels",
     "query_sensitivity": "∂ŷ/∂x of the query, compared with every reference's by cosine",
