@@ -184,6 +184,7 @@ def draw(panels: dict[str, Any], directory: RunDirectory) -> None:
             for index, (axis, looks) in enumerate(zip(row, found, strict=False)):
                 axis.imshow(looks[-1]["pattern"], cmap="Greys", vmin=0, vmax=1)
                 axis.scatter(parents, children, s=60, marker="s", fc="none", ec=COLOURS["H5"], lw=1.2)
+                axis.grid(False)
                 axis.set(title=f"{subject.members[index].label}: first layer", xlabel="state attended to")
                 named = index == 0
                 paid = [each["paid"]["parent"] for each in looks]
