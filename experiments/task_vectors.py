@@ -21,7 +21,8 @@ gates ask how the vector ranks among them, over all members. The soft prompt is 
 finds. Regression with fresh weights is reported: nothing makes a single vector hold its task.
 
 On six chains the added vector brings back .22 to .25, random ones .08 to .12 on average and .15 at most, another task's
-−.03 to −.01, the soft prompt .49 to .71: a third to a half of what one vector could do. Exchanged, at four times the difference, it brings
+−.03 to −.01, the soft prompt .49 to .71: a third to a half of what one vector could do. Exchanged, at four times the
+difference, it brings
 .70, .71 and .61 of the answers nearer to its own task; the vector of a third task, which takes the examples' task away,
 too, .43 to .46; each random vector .23 to .55; all are chosen in the same way. It is first of nine in every seed (p =
 .0014 by the sum of ranks), in the third by less than the interval over prompts. The gate had asked for more, a lead

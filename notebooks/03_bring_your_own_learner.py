@@ -115,9 +115,10 @@ for axis, (name, (_, distances)) in zip(axes, found.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# The numpy smoother *is* Nadaraya-Watson. The numpy ridge is ridge (H2), and with the penalty σ²/τ² of the training
-# prior also the posterior mean under it: H1 and H2 are the same function there and are supported together. The forgetful one is nearest to ridge too, but leaves more of its
-# answers unexplained than the 2% that the judge lets pass, so nothing is claimed of it. Nearest is not near.
+# The numpy smoother *is* Nadaraya-Watson. The numpy ridge is ridge (H2), and with about the penalty σ²/τ² of the
+# training prior also the posterior mean under it: H1 and H2 are the same function there and are supported together.
+# The forgetful one is nearest to ridge too, but leaves more of its answers unexplained than the 2% that the judge lets
+# pass, so nothing is claimed of it. Nearest is not near.
 
 # %% [markdown]
 # ## What a learner must not do

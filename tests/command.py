@@ -21,7 +21,11 @@ CONFIG: dict[str, Any] = {
             "ensemble": {"seeds": 2, "pool": [4, 8]},
         }
     },
-    "judge": {"prompts": 8, "snapshots": 2, "planted": False, "mechanism": False, "battery": False, "stress": False},
+    "judge": {
+        "prompts": 8,
+        "snapshots": 2,
+        **dict.fromkeys(("planted", "mechanism", "maps", "battery", "stress"), False),
+    },
 }
 
 

@@ -22,6 +22,7 @@ from icl_lab.runs.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.environment import surroundings
 from icl_lab.runs.inside import with_attention, with_mechanism, with_mechanism_over_time
+from icl_lab.runs.maps import with_maps
 from icl_lab.runs.model_section import describe_network
 from icl_lab.runs.planted import planted_learners, recognised
 from icl_lab.runs.results import write_results
@@ -117,6 +118,8 @@ def judge_subjects(
                 dataset = with_mechanism_over_time(members, dataset, config.seed, tell)
             if isinstance(subject.model, Model):
                 dataset = with_attention(members, earlier, dataset)
+        if config.maps:
+            dataset = with_maps(members, dataset, config.seed, config.bootstrap, tell)
         if config.battery:
             dataset = seen_and_predicted(members, dataset, config.seed, config.bootstrap, config.probes, tell)
         if config.stress:

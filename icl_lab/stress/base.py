@@ -2,7 +2,7 @@
 
 Four learners meet on the changed prompts, in nats of `Predictions.divergence` D with the unit v = `task.unit`:
 
-    c  the exact learner whose prior is the changed one       bias      D(c‖s) − D(c‖t)   what the mechanism loses on top
+    c  the exact learner whose prior is the changed one       bias      D(c‖s) − D(c‖t)   what s loses on top
     t  the exact learner whose prior is that of training      mismatch  D(c‖t)            what t itself loses
     s  the subject                                            distance  D(t‖s)            from what its prior asks for
 

@@ -181,6 +181,7 @@ def subject(
             },
         )
         .merge(within)
+        .merge(maps(kind, layers, heads, len(tokens), np.random.default_rng(seed)))
         .merge(asked)
         .merge(stress(len(place), random))
         .assign_attrs(stress=json.dumps(PERTURBATIONS), faults=json.dumps(FAULTS))
@@ -249,6 +250,45 @@ def inside(kind: list[str], layers: int, heads: int, tokens: list[str], random: 
         },
         coords={"snapshot": OVER_TIME},
     )
+
+
+PATTERNS = ["nearest example", "own input", "prefix matching", "previous token"]
+MAPS = {
+    "interchange": ("layer", "token"),
+    "interchange_input": ("token",),
+    "head_ablation": ("layer", "head"),
+    "mlp_ablation": ("layer",),
+    "attribution": ("layer", "head"),
+    "mlp_attribution": ("layer",),
+    "attention_likeness": ("pattern", "layer", "head"),
+}
+
+
+def maps(kind: list[str], layers: int, heads: int, tokens: int, random: np.random.Generator) -> xr.Dataset:
+    """The answer reaches the last token in the last layer; trained members need their last head, nulls need nothing."""
+    trained = np.array([float(name == "trained") for name in kind])
+    carried = np.zeros((len(kind), layers, tokens))
+    carried[:, :-1] = 0.2 * random.random((len(kind), layers - 1, tokens)) - 0.02
+    carried[:, -1, -1] = 1.0
+    lost = 0.01 + 0.02 * random.random((len(kind), layers, heads))
+    lost[:, -1, -1] += 0.8 * trained
+    alike = random.uniform(-0.3, 0.9, (len(kind), len(PATTERNS), layers, heads))
+    alike[:, 2] = np.nan  # no two tokens are equal
+    values = {
+        "interchange": carried,
+        "interchange_input": 0.2 * random.random((len(kind), tokens)) - 0.02,
+        "head_ablation": lost * trained[:, None, None],
+        "mlp_ablation": 0.1 * random.random((len(kind), layers)) * trained[:, None],
+        "attribution": random.random((len(kind), layers, heads)) / heads,
+        "mlp_attribution": random.random((len(kind), layers)) / 4,
+        "attention_likeness": alike,
+    }
+    data = {}
+    for name, value in values.items():
+        reach = 0.03 * (value != 0)
+        for end, add in (("", 0.0), ("_low", -reach), ("_high", reach)):
+            data[f"{name}{end}"] = (("member", *MAPS[name]), value + add)
+    return xr.Dataset(data, coords={"pattern": PATTERNS})
 
 
 def battery(members: int, random: np.random.Generator) -> xr.Dataset:

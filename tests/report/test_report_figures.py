@@ -16,6 +16,7 @@ from icl_lab.report.data import Run
 from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
 from icl_lab.report.files import png, svg
+from icl_lab.report.inside import open_to_doubt
 from icl_lab.report.layout import Drawing, LeftOut, end_labels, spread, styled
 from icl_lab.report.subject import Subject
 
@@ -112,6 +113,7 @@ def test_axes_are_labelled(drawn: dict[str, Drawing | LeftOut], subject: str, na
         "training": "distance (nats)",
         "sensitivity": "cosine",
         "attention": "attended token",
+        "maps": "rise of the loss (nats)",
         "learning": "squared error",
         "near_set": "",
         "predictions": "",
@@ -144,6 +146,7 @@ VARIABLES = {
     "training": ["trajectory_distance"],
     "sensitivity": ["sensitivity_cosine", "influence"],
     "attention": ["attention"],
+    "maps": ["interchange", "head_ablation"],
     "predictions": ["probe_seen"],
     "stress": ["stress_bias", "stress_moved"],
     "learning": ["train_loss"],
@@ -170,6 +173,7 @@ def test_figure_without_data_is_left_out_with_a_reason(run: Run, name: str, how:
 # Of what only the viewer, or only one figure, looks at, one variable is enough.
 FEW = {"attention_over_time", "look_labels"} | {f"probe_{name}" for name in ("seen", "p", "effect", "reference")}
 FEW |= {f"probe_difference{end}" for end in ("", "_low", "_high")}
+FEW |= {f"{name}{end}" for name in synthetic.MAPS for end in ("", "_low", "_high")}
 FEW |= {str(name) for name in synthetic_stress.stress(1, np.random.default_rng(0)).data_vars}
 
 
@@ -241,3 +245,50 @@ def test_effects_are_those_stored_and_the_takeaway_names_the_nearest(drawn: dict
         np.testing.assert_allclose(found, expected, atol=0.006)
     assert "nearest to H5 implicit gradient descent (pool of 16 tasks)" in drawing.takeaway
     assert "against 0.99 for H4" in drawing.takeaway
+
+
+@pytest.mark.parametrize("name", sorted(synthetic.MAPS))
+def test_maps_are_drawn_without_what_is_not_stored(run: Run, name: str) -> None:
+    """Of models without MLPs, of runs without intervals; without the map itself or the heads nothing is drawn."""
+    data = run.subjects[1].data
+    bare = data.drop_vars([f"{name}_low", f"{name}_high"])
+    with styled():
+        for shown in (bare, bare.drop_vars(name)):
+            drawing = SUBJECT_FIGURES["maps"].draw(Subject("bare", shown))
+            if shown is bare or name not in ("interchange", "head_ablation"):
+                assert isinstance(drawing, Drawing)
+                assert overlapping(drawing) == []
+            else:
+                assert isinstance(drawing, LeftOut)
+
+
+def test_maps_show_medians_in_the_order_of_what_is_lost(drawn: dict[str, Drawing | LeftOut]) -> None:
+    drawing = drawn["softmax maps"]
+    assert isinstance(drawing, Drawing)
+    assert "pool of 16 tasks: the answer reaches x8 in layer 1" in drawing.takeaway
+    assert "the loss needs layer 1's 1st head most (+0.82 nats)" in drawing.takeaway
+    stored = synthetic.groups()["softmax"].sel(member=[0, 1, 2])
+    carried, lost, alike = drawing.figure.axes[:3]
+    meshes = [mesh.get_array().ravel() for mesh in carried.collections if mesh.get_array() is not None]
+    expected = [stored["interchange_input"], *stored["interchange"].transpose("layer", "member", "token")]
+    for found, each in zip(meshes, expected, strict=True):
+        np.testing.assert_allclose(found, each.median("member"))
+    heads = -np.sort(-stored["head_ablation"].values, axis=-1)
+    parts = np.concatenate([heads, stored["mlp_ablation"].values[..., None]], axis=-1)
+    widths = [bar.get_width() for bar in lost.patches]
+    np.testing.assert_allclose(widths, np.median(parts, axis=0).ravel())
+    assert [label.get_text() for label in lost.get_yticklabels()][:2] == ["layer 0, 1st head", "layer 0, 2nd head"]
+    # The most needed head of every member, whatever its number; no prompt has the third pattern.
+    first = stored["head_ablation"].isel(layer=1).argmax("head")
+    likeness = stored["attention_likeness"].isel(layer=1, pattern=[0, 3, 1]).isel(head=first).median("member")
+    rows = [mesh.get_array().ravel() for mesh in alike.collections if mesh.get_array() is not None]
+    np.testing.assert_allclose(rows[4], likeness)
+    assert any("controls: untrained 0 nats" in text.get_text() for text in drawing.figure.texts)
+
+
+def test_a_dot_stands_where_half_of_the_intervals_include_zero() -> None:
+    ends = np.zeros((3, 2, 4))
+    ends[:, :, 0] = np.array([[0.1, 0.05, 0.2], [0.1, -0.05, 0.2]]).T
+    ends[:, :, 1] = np.array([[0.1, 0.05, 0.2], [0.1, 0.01, 0.2]]).T
+    ends[1:, :, 2] = np.nan
+    np.testing.assert_array_equal(open_to_doubt(ends), [True, False, False, False])

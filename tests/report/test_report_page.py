@@ -71,7 +71,7 @@ def test_nothing_is_fetched(page: Path) -> None:
 def test_every_figure_lies_beside_the_page_as_png_and_svg(page: Path) -> None:
     folder = page.parent / "figures"
     names = {file.stem for file in folder.iterdir()}
-    assert len(names) == 18
+    assert len(names) == 20
     for name in names:
         assert (folder / f"{name}.png").stat().st_size > 8_000
         assert (folder / f"{name}.svg").read_bytes().count(b"<path") > 20

@@ -39,6 +39,11 @@ def test_terminal_table_tells_the_story(stored: Path) -> None:
         assert expected in text
 
 
+def test_what_stands_between_colons_is_no_picture(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, root=synthetic.ROOT | {"name": "my_model:zero"})
+    assert printed(tmp_path, 110)[0].startswith("my_model:zero: distance")
+
+
 def test_tally_counts_members(run: Run) -> None:
     entry = block(run.subjects[0], run.subjects[0].trained[0])
     tally = entry.tallies["H5"]

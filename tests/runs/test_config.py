@@ -93,6 +93,14 @@ def test_the_hash_depends_on_what_is_resolved_and_on_nothing_else(small, write):
     assert parse_config(changed(small, "subjects.a.model.loops", 2), "x").hash8() != base
 
 
+def test_maps_are_made_unless_they_are_left_out(small):
+    base = parse_config(small, "x")
+    assert base.judge.maps
+    without = parse_config(changed(small, "judge.maps", False), "x")
+    assert not without.judge.maps
+    assert without.hash8() != base.hash8()
+
+
 def test_a_resolved_configuration_is_a_configuration_again(small):
     config = parse_config(small, "x")
     again = parse_config(config.resolved(), "y")
@@ -183,10 +191,18 @@ BAD = [
     ("subjects.a.task.noise", "much", "'much' should be a valid number"),
     ("subjects.a.task.pool", 0, "0 should be greater than or equal to 1"),
     ("subjects.a.task.covariance", "wide", "'wide' should be a valid number or should be a list"),
-    ("subjects.a.task.covariance", [1.0, 2.0, 3.0], "cannot be used"),
+    ("subjects.a.task.covariance", [1.0, 2.0, 3.0], "covariance: shape (3,) does not fit dimension 2; give a number"),
+    ("subjects.a.task.covariance", [[1.0, 0.0]], "covariance: shape (1, 2) does not fit dimension 2"),
+    ("subjects.a.task.weight_mean", [[1.0, 2.0], [3.0, 4.0]], "weight_mean: shape (2, 2) does not fit dimension 2"),
+    ("subjects.a.task.weight_scale", [1.0, 1.0, 1.0], "weight_scale: shape (3,) does not fit dimension 2; give a num"),
     ("subjects.a.task.dimension", 8, "width: 8 cannot hold an input of 8 features"),
     ("subjects.a.task.dimension", True, "True should be a valid integer"),
     ("subjects.a.task.dimension", 10**30, "too large"),
+    ("subjects.a.task.noise", 1e39, "subjects.a.task.noise: 1e+39 is too large"),
+    ("subjects.a.task.weight_mean", [0.0, -1e39], "subjects.a.task.weight_mean: -1e+39 is too large"),
+    ("subjects.a.ensemble.learning_rate", [1e300], "subjects.a.ensemble.learning_rate: 1e+300 is too large"),
+    ("subjects.a.title", "\ud800", "subjects.a.title: holds half of a character"),
+    ("judge.probes", ["\ud800"], "judge.probes: "),
     ("subjects.a.task", None, "None should be a mapping of settings"),
     ("subjects.a.task", {"dimension": 2}, "kind: is missing"),
     ("subjects.a.format", "stream", "'stream' is for streams; the inputs of 'linear_regression'"),
@@ -200,12 +216,14 @@ BAD = [
     ("subjects.a.ensemble.pool", 4, "4 should be a list"),
     ("subjects.a.ensemble.noise", [0.1, 0.1], "twice"),
     ("subjects.a.expect", [{"near": ["rigde"]}], "did you mean 'ridge'?"),
+    ("subjects.a.expect", [{"rejected": ["xyz"]}], "'xyz' is no reference; known references: "),
     ("subjects.planted", {"task": {"kind": "linear_regression"}}, "taken by the planted learners"),
     ("subjects.two words", {"task": {"kind": "linear_regression"}}, "letters, digits and _ only"),
-    ("subjects", {}, "at least 1 item"),
+    ("subjects", {}, "subjects: {} should hold at least one entry"),
     ("subjects", None, "should be a mapping"),
     ("judge.prompts", 0, "0 should be greater than or equal to 8"),
     ("judge.planted", "yes", "'yes' should be a valid boolean"),
+    ("judge.maps", "no", "'no' should be a valid boolean"),
     ("judge.probes", ["influense"], "probes: 'influense' is no probe; did you mean 'influence'?"),
     ("name", "a/b", "letters, digits and _.- only"),
     ("seed", -1, "-1 should be greater than or equal to 0"),

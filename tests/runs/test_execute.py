@@ -116,6 +116,19 @@ def test_attention_over_time_ends_where_the_attention_of_the_trained_members_is(
     assert data["look_labels"].values[0, 1, 1].startswith("y0 = ")
 
 
+def test_members_and_the_untrained_network_are_mapped(run):
+    data = read_results(run[0])[0]["small"]
+    assert data["interchange"].shape == (3, 1, 7)
+    assert data["head_ablation"].shape == (3, 1, 1)
+    assert data["attention_likeness"].shape == (3, 4, 1, 1)
+    for name in ("interchange", "interchange_input", "head_ablation", "mlp_ablation", "attribution", "mlp_attribution"):
+        assert np.isfinite(data[name]).all(), name
+        assert (data[f"{name}_low"] <= data[name] + 1e-9).all(), name
+        assert (data[name] <= data[f"{name}_high"] + 1e-9).all(), name
+    np.testing.assert_allclose(data["interchange"].isel(layer=-1, token=-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(data["interchange"].isel(layer=-1, token=slice(-1)), 0)
+
+
 def test_probes_are_asked_of_members_and_of_the_best_reference_of_every_hypothesis(run):
     data = read_results(run[0])[0]["small"]
     assert [name.split(": ")[0] for name in data["statistic"].values] == ["influence"] * 4 + ["label_copying"] * 2
@@ -284,7 +297,7 @@ def test_a_recurrent_network_is_judged_and_reported_and_its_inside_is_not_tested
         verdict = json.loads(text)
         assert verdict["not_tested"] == ["H1", "H2", "H3", "H4", "H5"]
         assert verdict["evidence"] == []
-    assert not {"attention", "attention_over_time"} & set(data)
+    assert not {"attention", "attention_over_time", "interchange", "head_ablation"} & set(data)
     assert "GRU, 1 layer, width 6" in build(directory.path).read_text(encoding="utf-8")
     again = train_subject("gated", config.subjects["gated"], directory.subject("gated"), 0, config.judge.snapshots)
     assert isinstance(again.learner(0), RecurrentLearner)

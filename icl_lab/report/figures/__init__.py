@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from icl_lab.report.figures import attention, learning, loss, near_set, predictions, sensitivity, stress, training
+from icl_lab.report.figures import attention, learning, loss, maps, near_set, predictions, sensitivity, stress, training
 from icl_lab.report.layout import Drawing, LeftOut
 from icl_lab.report.subject import Subject
 
@@ -27,5 +27,6 @@ SUBJECT_FIGURES: dict[str, Entry] = {
     "training": Entry(training.draw, "Distance to the references during training", training.READING),
     "sensitivity": Entry(sensitivity.draw, "Sensitivity alignment", sensitivity.READING),
     "attention": Entry(attention.draw, "Attention maps", attention.READING),
+    "maps": Entry(maps.draw, "Inside: what carries the answer, and what heads and MLPs do", maps.READING),
     "learning": Entry(learning.draw, "Training loss", learning.READING),
 }

@@ -166,7 +166,8 @@ def _takeaway(subject: Subject, conditions: list[Condition], supports: dict, ste
             parts.append(f"no hypothesis is supported by most members at the end of training{where}")
             continue
         named = listing([f"{name} {HYPOTHESES[name]}" for name in final])
-        since = bracketed_median([last_change(row, steps) for row in _verdicts(subject, condition, len(steps))])
+        seen = _verdicts(subject, condition, len(steps))
+        since = bracketed_median([last_change(row, steps.tolist()) for row in seen])
         parts.append(f"{named} supported by most members, verdicts last changed at step {since} (median){where}")
     return f"{subject.title}: {'; '.join(parts[:3])}."
 
