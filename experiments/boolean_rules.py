@@ -18,6 +18,10 @@ All 2^n parities are in the prior, also the n of a single bit, which a linear le
 bits 7 in 64. Who knows just those of one bit is right .547 of the time over all. Chance is therefore asked of parities
 of two bits and more, all equally often, in as many prompts as bring three standard errors down to .02; accuracy on the
 others is reported.
+
+The exact posterior over conjunctions is .026 to .028 nats away, kernel ridge, the next, .114 to .115. On parities of
+two bits and more networks are right .512, .5205 and .512 of the time, on those of one bit and of none .58 to .61: hardly
+anything is learned, but the claim of chance *fails* in one seed of three.
 """
 
 from typing import Any
