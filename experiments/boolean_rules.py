@@ -20,8 +20,8 @@ of two bits and more, all equally often, in as many prompts as bring three stand
 others is reported.
 
 The exact posterior over conjunctions is .026 to .028 nats away, kernel ridge, the next, .114 to .115. On parities of
-two bits and more networks are right .512, .5205 and .512 of the time, on those of one bit and of none .58 to .61: hardly
-anything is learned, but the claim of chance *fails* in one seed of three.
+two bits and more networks are right .512, .5205 and .512 of the time, on those of one bit and of none .58 to .61: next
+to nothing is learned, but the claim of chance *fails* in one seed of three.
 """
 
 from typing import Any

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from icl_lab.runs.ends import Parser, ended
+from icl_lab.runs.ends import Parser, ended, showing
 from icl_lab.runs.errors import InputError
 
 RUN_HELP = """usage: icl-lab run CONFIG [--output DIRECTORY] [--SETTING VALUE ...]
@@ -19,6 +19,7 @@ icl-lab run CONFIG --help lists them with their values.
 A training is saved every ICL_LAB_CHECKPOINT_SECONDS (an environment variable, default 20). Compiled programs are kept
 in $XDG_CACHE_HOME/icl_lab/compiled (default ~/.cache), which may be deleted at any time."""
 FILE_WIDTH = 120
+RESUMED = ("run", "calibrate")  # what is interrupted goes on when the command is given again
 LISTED = ("tasks", "learners", "hypotheses", "probes", "stress", "sites", "experiments")
 
 
@@ -29,10 +30,7 @@ def _parser() -> Parser:
     def command(name: str, text: str, add_help: bool = True) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, allow_abbrev=False, add_help=add_help)
 
-    run = command("run", "train, judge and report a configuration; resume or reuse what is there", add_help=False)
-    run.add_argument("config", nargs="?", type=Path)
-    run.add_argument("--output", type=Path, default=Path("runs"))
-    run.add_argument("-h", "--help", action="store_true")
+    command("run", "train, judge and report a configuration; resume or reuse what is there", add_help=False)
     report = command("report", "draw the figures and the page of a finished run again")
     report.add_argument("run", type=Path, metavar="RUN", help="a run directory")
     stress = command("stress", "change the prompts of a finished run's networks: bias, mismatch, what moved")
@@ -56,6 +54,7 @@ def _parser() -> Parser:
     judge.add_argument("--subject", metavar="NAME", help="which subject's task (default: the first)")
     judge.add_argument("--task", metavar="NAME", help="instead of --config: linear_regression (the default), …")
     judge.add_argument("--prompts", type=int, default=512, help="prompts per regime (default: 512)")
+    judge.add_argument("--no-battery", action="store_true", help="leave out the behavioural probes, for slow learners")
     judge.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
     calibrate = command(
         "calibrate", "judge learners whose function is known: confusion matrix, identification, false claims"
@@ -72,7 +71,7 @@ def _parser() -> Parser:
         "--mechanisms", type=int, default=4, help="draws per hand-built transformer, to judge mechanisms (default: 4)"
     )
     calibrate.add_argument(
-        "--seed", type=int, default=5000, help="of prompts, pools, parameters, noise (default: 5000)"
+        "--seed", type=int, default=7000, help="of prompts, pools, parameters, noise (default: 7000)"
     )
     calibrate.add_argument(
         "--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)"
@@ -87,26 +86,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 done; 1 a check failed; 2 bad input, said in one line; 130 interrupted.
+        0 done; 1 a check failed; 2 bad input, said in one line; 130 interrupted; 141 nobody reads what is printed.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    return ended("icl-lab", lambda: _dispatch(given))
+    return ended("icl-lab", lambda: _dispatch(given), resumes=bool(given) and given[0] in RESUMED)
 
 
 def _dispatch(arguments: list[str]) -> int:
-    first = arguments[1].partition("=")[0] if arguments[:1] == ["run"] and arguments[1:] else ""
-    if first.startswith("--") and first not in ("--help", "--output"):  # its value would be taken for CONFIG
-        raise InputError(f"run: CONFIG comes before {first}; give a file such as configs/quickstart.yaml")
+    if arguments[:1] == ["run"]:
+        return _run(arguments[1:])
     given, rest = _parser().parse_known_args(arguments)
-    if rest and given.command != "run":
+    if rest:
         raise InputError(f"{rest[0]}: not an option of icl-lab {given.command}; see icl-lab {given.command} --help")
-    if given.command not in ("list", "new-task") and not getattr(given, "help", False):
+    if given.command not in ("list", "new-task"):
         from icl_lab.runs.environment import prepare_jax
 
         prepare_jax()
     match given.command:
-        case "run":
-            return _run(given.config, given.output, [*rest, *(["--help"] if given.help else [])])
         case "report":
             return _report(given.run)
         case "stress":
@@ -122,7 +118,9 @@ def _dispatch(arguments: list[str]) -> int:
         case "list":
             from icl_lab.listings import show
 
-            return show(given.what)
+            with showing():
+                show(given.what)
+            return 0
         case "bench":
             return _bench()
         case _:
@@ -131,19 +129,28 @@ def _dispatch(arguments: list[str]) -> int:
             return new_task(given.name, Path.cwd())
 
 
-def _run(config: Path | None, output: Path, options: list[str]) -> int:
-    if config is None:
-        if "--help" not in options:
-            raise InputError("run: CONFIG is missing; give a file such as configs/quickstart.yaml")
-        print(RUN_HELP)
-        return 0
+def _run(words: list[str]) -> int:
+    parser = Parser(prog="icl-lab run", allow_abbrev=False, add_help=False)
+    parser.add_argument("--output", type=Path, default=Path("runs"))
+    parser.add_argument("-h", "--help", action="store_true")
+    given, rest = parser.parse_known_args(words)
+    if not rest or rest[0].startswith("--"):  # the value of a setting would be taken for CONFIG
+        if given.help:
+            print(RUN_HELP)
+            return 0
+        what = f"comes before {rest[0].partition('=')[0]}" if rest else "is missing"
+        raise InputError(f"run: CONFIG {what}; give a file such as configs/quickstart.yaml")
+    from icl_lab.runs.environment import prepare_jax
+
+    if not given.help:
+        prepare_jax()
     from icl_lab.runs.config import load_config
 
-    resolved = load_config(config, options)
+    resolved = load_config(Path(rest[0]), [*rest[1:], *(["--help"] if given.help else [])])
     from icl_lab.runs.claims import failed, read_claims
     from icl_lab.runs.execute import execute
 
-    directory = execute(resolved, output, say=lambda line: print(line, file=sys.stderr))
+    directory = execute(resolved, given.output, say=lambda line: print(line, file=sys.stderr))
     _show_report(directory.path, draw=not directory.report_is_current)
     return 1 if failed(read_claims(directory.claims_file)) else 0
 
@@ -153,7 +160,7 @@ def _report(path: Path) -> int:
     from icl_lab.runs.yaml_file import read_yaml
 
     directory = RunDirectory.open(path)
-    if not {"subjects", "learner"} & set(read_yaml(directory.config_file)):
+    if "judge" not in read_yaml(directory.config_file):
         raise InputError(f"{path}: a calibration or a power analysis, whose own command draws its page; give a run")
     _show_report(directory.path, draw=True)
     return 0
@@ -163,6 +170,7 @@ def _stress(path: Path, only: Sequence[str]) -> int:
     from icl_lab.runs.directory import RunDirectory
     from icl_lab.runs.errors import nearest
     from icl_lab.runs.stress import stress_run
+    from icl_lab.runs.yaml_file import read_yaml
     from icl_lab.stress.perturbations import PERTURBATIONS
 
     for name in only:
@@ -171,6 +179,10 @@ def _stress(path: Path, only: Sequence[str]) -> int:
                 f"--only: {name!r} is no stress test; {nearest(name, list(PERTURBATIONS), 'stress tests')}"
             )
     directory = RunDirectory.open(path)
+    if not {"subjects", "judge"} <= read_yaml(directory.config_file).keys():
+        raise InputError(
+            f"{path}: a judge's, a calibration's or a power analysis's, without trained networks; give a run"
+        )
     stress_run(directory, only, say=lambda line: print(line, file=sys.stderr))
     _show_report(directory.path, draw=True)
     return 0
@@ -193,10 +205,11 @@ def _show_report(path: Path, draw: bool) -> None:
     if draw:
         with writing(directory.path):
             report.build(directory.path)
-    console.print(report.scoreboard_table(directory.path))
-    if claims:
-        console.print(claims_table(claims))
-    print(f"report: {directory.report_file}")
+    with showing():
+        console.print(report.scoreboard_table(directory.path))
+        if claims:
+            console.print(claims_table(claims))
+        print(f"report: {directory.report_file}")
 
 
 def _verify(dimension: int, examples: int, noise_variance: float) -> int:
@@ -206,8 +219,9 @@ def _verify(dimension: int, examples: int, noise_variance: float) -> int:
     from icl_lab.runs.claims import failed, line
 
     claims = verify.run(dimension, examples, noise_variance)
-    for claim in claims:
-        print(line(claim))
+    with showing():
+        for claim in claims:
+            print(line(claim))
     return 1 if failed(claims) else 0
 
 
@@ -225,7 +239,9 @@ def _judge(given: argparse.Namespace) -> int:
         config = load_config(given.config)
         name = given.subject or next(iter(config.subjects))
         if name not in config.subjects:
-            raise InputError(f"--subject: {name!r} is not in {given.config}; {nearest(name, list(config.subjects))}")
+            raise InputError(
+                f"--subject: {name!r} is not in {given.config}; {nearest(name, list(config.subjects), 'subjects')}"
+            )
         task = config.subjects[name].members(config.seed)[0].member.task
         described = first_task(config, name)
     else:
@@ -233,11 +249,11 @@ def _judge(given: argparse.Namespace) -> int:
         if given.subject:
             raise InputError(f"--subject: {given.subject!r} has no effect without --config")
         if name not in FAMILIES:
-            raise InputError(f"--task: {name!r} is not known; {nearest(name, list(FAMILIES))}")
+            raise InputError(f"--task: {name!r} is not known; {nearest(name, list(FAMILIES), 'tasks')}")
         task, described = FAMILIES[name](0), {"family": name}
     from icl_lab.runs.outside import judge_outside
 
-    settings = JudgeConfig.checked(prompts=given.prompts, calibration=given.prompts, snapshots=0, planted=False)
+    settings = JudgeConfig.checked(prompts=given.prompts, calibration=given.prompts, battery=not given.no_battery)
     directory = judge_outside(
         given.learner, task, described, settings, given.output, say=lambda line: print(line, file=sys.stderr)
     )
@@ -263,13 +279,15 @@ def _power(given: argparse.Namespace) -> int:
     groups, _ = read_results(directory)
     console = Console()
     console = console if console.is_terminal else Console(width=FILE_WIDTH)
-    for name, dataset in groups.items():
-        console.print(power_table(name, dataset))
     claims = read_claims(directory.claims_file)
-    if claims:
-        console.print(claims_table(claims))
     with writing(directory.path):
-        print(f"report: {build(directory.path)}")
+        page = build(directory.path)
+    with showing():
+        for name, dataset in groups.items():
+            console.print(power_table(name, dataset))
+        if claims:
+            console.print(claims_table(claims))
+        print(f"report: {page}")
     return 1 if failed(claims) else 0
 
 
@@ -282,10 +300,12 @@ def _calibrate(given: argparse.Namespace) -> int:
             raise InputError(f"--{name}: {getattr(given, name)} is too small; it must be at least {least}")
     for name in given.task or ():
         if name not in FAMILIES:
-            raise InputError(f"--task: {name!r} is no family that is calibrated; {nearest(name, list(FAMILIES))}")
+            end = nearest(name, list(FAMILIES), "families")
+            raise InputError(f"--task: {name!r} is no family that is calibrated; {end}")
     from rich.console import Console
 
     from icl_lab.report.calibration import build
+    from icl_lab.report.calibration_table import calibration_tables
     from icl_lab.runs.calibrate import CalibrationConfig, calibrate
     from icl_lab.runs.claims import claims_table, failed, read_claims
     from icl_lab.runs.directory import writing
@@ -300,8 +320,12 @@ def _calibrate(given: argparse.Namespace) -> int:
         page = build(directory.path)
     claims = read_claims(directory.claims_file)
     console = Console()
-    (console if console.is_terminal else Console(width=FILE_WIDTH)).print(claims_table(claims))
-    print(f"report: {page}")
+    console = console if console.is_terminal else Console(width=FILE_WIDTH)
+    with showing():
+        for table in calibration_tables(directory.path):
+            console.print(table)
+        console.print(claims_table(claims))
+        print(f"report: {page}")
     return 1 if failed(claims) else 0
 
 

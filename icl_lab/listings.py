@@ -5,16 +5,17 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+from icl_lab.runs.errors import InputError
+
 Rows = list[tuple[str, str]]
 
 
-def show(what: str) -> int:
+def show(what: str) -> None:
     """Print one table: a name and a line for each entry."""
     rows = LISTINGS[what]()
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")
-    return 0
 
 
 def _tasks() -> Rows:
@@ -54,8 +55,14 @@ def _sites() -> Rows:
 
 
 def _experiments() -> Rows:
-    """Read without being run: the first line of each script's docstring."""
+    """Read without being run: the first line of each script's docstring.
+
+    Raises:
+        InputError: there are none, as where the package is installed without its repository.
+    """
     directory = Path(__file__).parent.parent / "experiments"
+    if not directory.is_dir():
+        raise InputError("experiments: the scripts are in the repository, not in the installed package; run it there")
     rows = []
     for file in sorted(directory.glob("[!_]*.py")):
         text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""

@@ -1,11 +1,32 @@
-"""Intervals over prompts and members. Pure numpy; imports nothing of ours."""
+"""Intervals over prompts and members, and a few out of many. Pure numpy; imports nothing of ours."""
 
 import math
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
+
+Item = TypeVar("Item")
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the items, spaced evenly, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def relative(
+    distance: Float[np.ndarray, "*lead reference"], zero: Float[np.ndarray, "*lead"], floor: float
+) -> Float[np.ndarray, "*lead reference"]:
+    """D_k/D_0, distances as shares of that of the answer which knows nothing; D_0 counts as `floor` at least.
+
+    Infinite where D_k is, NaN where it was not measured.
+    """
+    infinite = np.isinf(distance)
+    shares = np.where(infinite, 0.0, distance) / np.maximum(zero, floor)[..., None]
+    return np.where(infinite, np.inf, shares)
 
 
 def bootstrap_interval(

@@ -1,5 +1,7 @@
 """What is timed against each other computes the same, and times are taken apart from compilation."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -24,6 +26,17 @@ def test_scanned_and_dispatched_steps_are_the_same_training():
     scanned(), dispatched()
     ours, theirs = scanned.state.params, dispatched.trained[0]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-4, atol=1e-6), ours, theirs)
+
+
+def test_patching_takes_memory_that_does_not_grow_with_the_number_of_pairs():
+    shape = bench.Shape(layers=2, heads=2, width=32, batch=64, dimension=2, examples=4)
+    few, many = bench.Patching(shape), bench.Patching(dataclasses.replace(shape, batch=512))
+    effects = np.asarray(many())
+    assert effects.shape == (2, shape.tokens, 512)
+    np.testing.assert_allclose(effects[-1, -1], 1, atol=1e-4)  # the token that answers carries all after the last layer
+    stream = 4 * 64 * shape.tokens * 32  # bytes of one layer's, of the pairs that are run at a time
+    assert 0 < few.memory < 20 * stream  # 18 patches side by side would take several times that
+    assert many.memory < 1.3 * few.memory  # all pairs at once: eight times
 
 
 def test_the_first_round_is_not_timed(monkeypatch):

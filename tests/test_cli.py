@@ -16,6 +16,7 @@ from icl_lab.runs.calibrate import CalibrationConfig
 from icl_lab.runs.claims import Claim, write_claims
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.ends import ended, showing
 from icl_lab.runs.errors import RunError
 
 
@@ -73,6 +74,10 @@ def test_help_takes_less_than_half_a_second():
         (["new-task", "json"], "name of an installed module"),
         (["new-task", "gaussian"], "'gaussian' would hide Gaussian"),
         (["run", "--seed", "3", "configs/quickstart.yaml"], "CONFIG comes before --seed"),
+        (["run", "--output", "x", "--judge.prompts", "8", "tiny.yaml"], "CONFIG comes before --judge.prompts"),
+        (["judge", "a:b", "--task", "x"], "known tasks: linear_regression"),
+        (["calibrate", "--task", "x"], "known families: linear_regression"),
+        (["verify", "--dimension", "0"], "--dimension: 0 should be between 1 and"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments, words, tmp_path, monkeypatch):
@@ -131,8 +136,12 @@ def test_corrupt_results_are_said_and_nothing_is_lost(tmp_path, command):
 
 
 def test_the_page_of_a_calibration_is_not_drawn_over(tmp_path):
-    (tmp_path / "config.yaml").write_text("families: [markov_chain]\n")
-    refused(main("report", tmp_path), "a calibration or a power analysis, whose own command draws its page; give a run")
+    for text in ("families: [markov_chain]\n", "subjects: {a: {}}\nprompts: 8\n"):
+        (tmp_path / "config.yaml").write_text(text)
+        refused(main("report", tmp_path), "a calibration or a power analysis, whose own command draws its page; give a")
+        refused(main("stress", tmp_path), "without trained networks; give a run")
+    (tmp_path / "config.yaml").write_text("learner: m:f\njudge: {}\n")
+    refused(main("stress", tmp_path), "without trained networks; give a run")
     assert not (tmp_path / "report.html").exists()
 
 
@@ -146,6 +155,7 @@ def test_a_run_that_is_not_finished_has_no_report(tmp_path):
     [
         (RunError("a: the loss is not finite\nat step 3"), 1, "icl-lab: a: the loss is not finite at step 3\n"),
         (KeyboardInterrupt(), 130, "icl-lab: interrupted; the same command goes on from what is stored\n"),
+        (BrokenPipeError(), 141, ""),
         (OSError(28, "No space left on device", "x.nc"), 2, "icl-lab: x.nc: No space left on device"),
     ],
 )
@@ -157,7 +167,24 @@ def test_what_ends_a_run_decides_the_exit_code(tmp_path, monkeypatch, raised, co
     found, out, err = main("run", write(tmp_path))
     assert (found, out) == (code, "")
     assert err.startswith(line)
-    assert err.count("\n") == 1
+    assert err.count("\n") == bool(line)
+
+
+def test_an_interrupted_command_goes_on_where_it_can(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("icl_lab.verify.run", stop)
+    assert main("verify") == (130, "", "icl-lab: interrupted; the same command begins again\n")
+
+
+def test_who_stops_reading_what_is_shown_changes_no_exit_code():
+    def show():
+        with showing():
+            raise BrokenPipeError
+        return 1
+
+    assert ended("x", show) == 1
 
 
 def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
@@ -208,6 +235,8 @@ def test_experiments_are_listed_with_their_first_line(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(listings, "__file__", str(tmp_path / "icl_lab" / "listings.py"))
     assert main("list", "experiments") == (0, "experiments/one.py  A1: one layer, one step.\n", "")
+    monkeypatch.setattr(listings, "__file__", str(tmp_path / "installed" / "icl_lab" / "listings.py"))
+    refused(main("list", "experiments"), "experiments: the scripts are in the repository")
 
 
 def test_a_new_task_passes_its_own_test_and_its_configuration_is_valid(tmp_path, monkeypatch, no_run):
@@ -237,6 +266,13 @@ def test_the_compilation_cache_is_its_owners_alone(tmp_path, monkeypatch):
     assert directory.stat().st_mode & 0o077 == 0
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert cache_directory() is None
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
     assert cache_directory() is None
 
 

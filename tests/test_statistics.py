@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from icl_lab.statistics import Bracket, bracketed_median, last_change, rank_sum_p, wilson_interval
+from icl_lab.statistics import Bracket, bracketed_median, evenly, last_change, rank_sum_p, relative, wilson_interval
+
+
+def test_a_few_of_many_hold_the_first_and_the_last():
+    assert evenly(range(10), 4) == [0, 3, 6, 9]
+    assert evenly([1, 2], 3) == [1, 2]
+
+
+def test_shares_of_nothing_and_of_infinity_are_said_in_silence():
+    distance = np.array([[0.0, 3.0, np.nan], [np.inf, 1.0, np.nan], [np.inf, np.inf, np.nan]])
+    found = relative(distance, np.array([0.0, 4.0, np.inf]), floor=2.0)
+    np.testing.assert_array_equal(found, [[0, 1.5, np.nan], [np.inf, 0.25, np.nan], [np.inf, np.inf, np.nan]])
 
 
 @pytest.mark.parametrize("ranks", [(1,), (1, 1, 2), (4, 2, 3), (3, 3)])

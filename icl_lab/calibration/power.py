@@ -48,7 +48,11 @@ class Separation:
 
 
 def implementable(name: str, depth: int | None) -> bool:
-    """Whether a network of so many layers can take the reference's steps, one per layer."""
+    """Whether a network of so many layers can take the reference's steps, one per layer; 5 causal steps need 5 layers.
+
+    A learned optimiser's steps count like those of plain gradient descent. References without a setting `steps` fit in
+    any network: the delta rule takes a step per token.
+    """
     return depth is None or dict(REFERENCES[name][1].settings).get("steps", 0) <= depth
 
 

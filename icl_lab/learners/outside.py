@@ -59,8 +59,10 @@ def checked(answers: Any, batch: tuple[int, ...], outcomes: Outcomes) -> np.ndar
     if not outcomes.linear and not (np.all(found >= 0) and np.allclose(found.sum(-1), 1, atol=1e-3)):
         raise ValueError("answers: not probabilities; each position's classes should be at least 0 and sum to 1")
     if not np.isfinite(found).all():
-        at = int(np.argwhere(~np.isfinite(found))[0][-1])
-        raise ValueError(f"answers: not finite at position {at}; without examples 0 is an answer")
+        prompt, *position = map(int, np.argwhere(~np.isfinite(found))[0])
+        where = f"at position {position[0]} of prompt {prompt}" if position else f"for prompt {prompt}"
+        remedy = "; without examples 0 is an answer" if position == [0] else ""
+        raise ValueError(f"answers: not finite {where}{remedy}")
     return found[..., None] if outcomes.linear else found
 
 

@@ -64,6 +64,13 @@ def as_given(task: Task, key: Array, given: Prompts) -> Prompts:
     return given
 
 
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def answers_of(learner: Learner, prompts: Prompts) -> Predictions:
+    """What a learner answers, compiled; the learner, a pytree, is data."""
+    with jax.default_matmul_precision("highest"):
+        return learner(prompts).answer()
+
+
 def stack(variants: Sequence[Prompts]) -> Prompts:
     """Variants of a batch along a leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *variants)
@@ -90,14 +97,25 @@ def other_labels(task: Task, prompts: Prompts) -> Shaped[Array, "batch position"
     return task.outcomes.altered(prompts.y)
 
 
-def redraw(task: Task, key: Array, prompts: Prompts) -> tuple[Array, Array]:
-    """Inputs and outcomes of other prompts under the same latents, independent of these given the latents."""
+@compiled
+def expected_targets(task: Task, latent: object, prompts: Prompts) -> Float[Array, "batch target"]:
+    """Expected targets of the last position, of a latent for every prompt."""
+    return jax.vmap(lambda lat, x: task.outcome(lat, x).mean_target()[-1])(latent, prompts.x)
 
-    def one(latent: object, key: Array) -> tuple[Array, Array]:
+
+def draw_pairs(task: Task, latents: Any, key: Array) -> tuple[Array, Array]:
+    """Inputs and outcomes of a prompt for every latent (a pytree with a leading axis)."""
+
+    def one(latent: Any, key: Array) -> tuple[Array, Array]:
         inputs_key, outcome_key = jax.random.split(key)
         return task.draw_pairs(latent, task.draw_inputs(inputs_key, latent), outcome_key)
 
-    return jax.vmap(one)(prompts.latent, jax.random.split(key, prompts.y.shape[0]))
+    return jax.vmap(one)(latents, jax.random.split(key, len(jax.tree.leaves(latents)[0])))
+
+
+def redraw(task: Task, key: Array, prompts: Prompts) -> tuple[Array, Array]:
+    """Inputs and outcomes of other prompts under the same latents, independent of these given the latents."""
+    return draw_pairs(task, prompts.latent, key)
 
 
 def ratio(top: Array, bottom: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Attention against known patterns: does a head look at the token before, at the nearest example, at its own input?
+"""Attention against known patterns: does a head look at the token before, the nearest example, its input, its parent?
 
 Each candidate is an array made from the prompts alone; every head is compared with all of them. Uniform attention is
 among them, because nonnegative patterns are never orthogonal: read a cosine next to its.
@@ -54,7 +54,7 @@ def known_patterns(
 
     "uniform" over what is visible; "previous token"; "prefix matching": what followed earlier occurrences of the same
     token; "nearest example": from x_i to the outcome of the example before it with the nearest features (ties share);
-    "own input": from y_i to x_i.
+    "own input": from y_i to x_i; of a task with a graph "parent": from s_i to the state s_{p(i)} it was drawn from.
 
     Args:
         seen: which keys each token may attend to, `visible(config, tokens)`.
@@ -85,6 +85,11 @@ def known_patterns(
         "nearest example": to_nearest,
         "own input": own,
     }
+    if task.graph is not None:
+        parents = np.array(task.graph[: prompts.positions])
+        both = np.flatnonzero((parents >= 0) & (at.inputs >= 0))
+        found["parent"] = np.zeros((tokens, tokens))
+        found["parent"][at.inputs[both], at.inputs[parents[both]]] = 1
     return {name: _rows(jnp.broadcast_to(value, same.shape) * seen) for name, value in found.items()}
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.probes.answers import Learner, sample
+from icl_lab.probes.answers import Learner, answers_of, sample
 from icl_lab.probes.battery import BATTERY, ask
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
@@ -52,16 +52,12 @@ def read_all(learner: Learner, task: Task, asked: Mapping[str, Any], batch: int)
         public = prompts.replace(latent=None, scored=jnp.ones(prompts.y.shape, bool))
         with jax.disable_jit(False):
             parts = [
-                _answer(learner, jax.tree.map(lambda leaf, s=start: leaf[s : s + batch], public))
+                answers_of(learner, jax.tree.map(lambda leaf, s=start: leaf[s : s + batch], public))
                 for start in range(0, len(prompts.y), batch)
             ]
+            # A learner that is called back may compute with JAX, and waits for good once enough is queued behind it.
+            jax.block_until_ready(parts)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts) if len(parts) > 1 else parts[0]
 
     with jax.disable_jit(), jax.default_matmul_precision("highest"):
         return {name: np.asarray(BATTERY[name].read(answers, task, given)) for name, given in asked.items()}
-
-
-@jax.jit
-def _answer(learner: Learner, prompts: Prompts) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.probes.answers import Learner, answers_to, compiled, label_scale, last_answer, redraw
+from icl_lab.probes.answers import Learner, answers_to, compiled, expected_targets, label_scale, last_answer, redraw
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import Pool, Task
 
@@ -50,15 +50,9 @@ def pool_snapping(learner: Learner, task: Task, asked: Prompts) -> Float[Array, 
     towards a mean lie nearer without retrieving anything, the more so the denser the pool: read it beside
     `task_interpolation`. The examples stay and the query is changed: of a stream the last outcome before it.
     """
-    own = jax.vmap(lambda p: _outcomes(task, p.latent, p))(asked)
+    own = jax.vmap(lambda p: expected_targets(task, p.latent, p))(asked)
     distance = _to_pool(task, jnp.stack([answers_to(learner, asked), own]), asked.x)
     return jnp.sqrt(distance / QUERIES).T / label_scale(task, asked)
-
-
-@compiled
-def _outcomes(task: Task, latent: object, prompts: Prompts) -> Float[Array, "batch target"]:
-    """Expected targets of the last position under a latent for every prompt."""
-    return jax.vmap(lambda lat, x: task.outcome(lat, x).mean_target()[-1])(latent, prompts.x)
 
 
 @compiled

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int
 
 from icl_lab.learners.linear import prefix_means
 from icl_lab.learners.transformer import TransformerLearner
-from icl_lab.outcomes import Outcomes
 from icl_lab.probes.readout import linear_predictions, thirds
 from icl_lab.probes.task_vectors import at_query
 from icl_lab.prompts import Prompts
@@ -24,8 +23,8 @@ from icl_lab.tasks import Task
 def layer_answers(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "layer prompt target"]:
     """Mean targets that a ridge read-out of each layer gives at the last position, for the scoring third of prompts.
 
-    Read off `resid_post` at the token that answers, fitted to the outcomes themselves. Compare with iterates on
-    `scoring(prompts)`.
+    Read off `resid_post` at the token that answers, fitted to the outcomes themselves, which decides about the scale.
+    Compare with iterates on `scoring(prompts)`, by `match_iterates(…, scale_free=True)`.
     """
     outcomes = learner.outcomes
     targets = outcomes.targets(prompts.y[:, -1])
@@ -39,24 +38,40 @@ def scoring(prompts: Prompts) -> Prompts:
 
 
 def gradient_iterates(
-    task: Task, prompts: Prompts, steps: int, rate: float | Array
+    task: Task,
+    prompts: Prompts,
+    steps: int,
+    rate: float | Array,
+    causal: bool = False,
+    curvature: float | Array | None = None,
 ) -> Float[Array, "iterate prompt target"]:
-    """Mean targets of 0, 1, …, `steps` gradient steps on all examples, at the last position.
+    """Mean targets of 0, 1, …, `steps` gradient steps, at the last position.
 
-    Those of `learners.gradient.gradient_descent` with as many steps, in one pass.
+    Those of `learners.gradient.gradient_descent`, or `gradient_descent_plus_plus`, with as many steps, in one pass. In
+    every step token i (an example or the query) moves by f_i ← f_i + η Σ_l s_il x_i·x_l (t_l − h(f_l)), and with γ then
+    by x_i ← x_i − γ Σ_l s_il (x_i·x_l) x_l.
+
+    Args:
+        causal: example j learns from the examples up to j, s_jl = [l ≤ j]/(j+1), as in a model with a causal mask.
+            Otherwise, and of the query always, s_il = 1/N.
+        curvature: γ of GD++, for real outcomes; None: inputs stay.
     """
     phi, outcomes = task.features(prompts.x), task.outcomes
-    known, query, targets = phi[:, :-1], phi[:, -1], outcomes.targets(prompts.y)[:, :-1]
+    positions, examples = prompts.positions, prompts.positions - 1
+    seen = jnp.tril(jnp.ones((positions, examples))) if causal else jnp.ones((positions, examples))
+    share = (seen / seen.sum(1, keepdims=True)).astype(phi.dtype)
+    targets = outcomes.targets(prompts.y)[:, :-1]
 
-    def natural(x: Array, weights: Array) -> Array:
-        return jnp.einsum("b...f,bft->b...t", x, weights, precision="highest")
+    def step(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        inputs, natural = state
+        likeness = share * jnp.einsum("bif,blf->bil", inputs, inputs[:, :-1], precision="highest")
+        residual = targets - outcomes.link(natural[:, :-1])
+        moved = natural + rate * jnp.matmul(likeness, residual, precision="highest")
+        if curvature is not None:
+            inputs = inputs - curvature * jnp.matmul(likeness, inputs[:, :-1], precision="highest")
+        return (inputs, moved), outcomes.from_natural(natural[:, -1]).mean_target()
 
-    def step(weights: Array, _: None) -> tuple[Array, Array]:
-        residual = targets - outcomes.link(natural(known, weights))
-        gradient = jnp.einsum("bnf,bnt->bft", known, residual, precision="highest") / known.shape[1]
-        return weights + rate * gradient, _answers(outcomes, natural(query, weights))
-
-    start = jnp.zeros((*query.shape, outcomes.size), phi.dtype)
+    start = phi, jnp.zeros((*phi.shape[:2], outcomes.size), phi.dtype)
     return jax.lax.scan(step, start, None, length=steps + 1)[1]
 
 
@@ -77,10 +92,6 @@ def newton_iterates(
     return jax.lax.scan(step, first, None, length=steps + 1)[1]
 
 
-def _answers(outcomes: Outcomes, natural: Array) -> Array:
-    return outcomes.from_natural(natural).mean_target()
-
-
 class Match(NamedTuple):
     """How layers and iterates compare.
 
@@ -96,12 +107,28 @@ class Match(NamedTuple):
 
 
 def match_iterates(
-    answers: Float[Array, "layer prompt target"], iterates: Float[Array, "iterate prompt target"]
+    answers: Float[Array, "layer prompt target"],
+    iterates: Float[Array, "iterate prompt target"],
+    scale_free: bool = False,
 ) -> Match:
-    """Every layer against every iterate, over the same prompts."""
+    """Every layer against every iterate, over the same prompts.
+
+    Args:
+        scale_free: bring every layer's answers and every iterate to mean square 1 first, so that distances are
+            2 − 2 cos. `layer_answers` need it: a read-out that predicts the outcome rescales what a layer holds, and
+            answers of the first of two steps, enlarged, are nearest to those of the third. For answers around zero.
+    """
+    if scale_free:
+        answers, iterates = unit(answers), unit(iterates)
     distance = jax.lax.map(lambda one: jnp.square(iterates - one).sum(-1).mean(-1), answers)
     spread = jnp.square(answers - answers.mean(1, keepdims=True)).sum(-1).mean(-1)
     return Match(distance, distance.argmin(-1), distance.min(-1) / jnp.where(spread > 0, spread, 1.0))
+
+
+def unit(answers: Float[Array, "row prompt target"]) -> Float[Array, "row prompt target"]:
+    """Every row at mean square 1; a row of zeros stays."""
+    size = jnp.sqrt(jnp.square(answers).sum(-1).mean(-1))[:, None, None]
+    return answers / jnp.where(size > 0, size, 1.0)
 
 
 class Order(NamedTuple):

@@ -11,7 +11,7 @@ INTERNAL: dict[str, str] = {
     "mlp_readout": "the same with one hidden layer",
     "layer_answers": "early exit: every layer's own answer, against iterates of gradient descent and Newton's method",
     "convergence_order": "linear or doubling convergence from layer to layer",
-    "attention_likeness": "every head's pattern against previous token, prefix matching, nearest example, own input",
+    "attention_likeness": "every head against previous token, prefix matching, nearest example, own input, parent",
     "attention_kernels": "the softmax kernel over inputs nearest to every head, its bandwidth and what it explains",
     "logit_attribution": "the answer as the sum of what embedding, heads, biases and MLPs wrote",
     "weight_cosine": "effective weight matrices against the hand-built gradient step, scale apart",

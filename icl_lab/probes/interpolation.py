@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.learners.reference import has_pool
-from icl_lab.probes.answers import Learner, answers_to
+from icl_lab.probes.answers import Learner, answers_to, expected_targets
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import Pool, Task
 
@@ -13,10 +12,13 @@ SHARES = (0.25, 0.5, 0.75)
 
 
 def can_interpolate(task: Task) -> bool:
-    """Whether the task has a pool and something between two of its latents."""
+    """Whether the task has a pool of two at least (or of a size that is traced) and something between two latents."""
+    size = task.prior.size if isinstance(task.prior, Pool) else 0
+    if not isinstance(size, jax.core.Tracer) and int(size) < 2:
+        return False
     latent = jax.tree.leaves(jax.eval_shape(task.draw_latent, jax.random.key(0)))
     real = all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in latent)
-    return has_pool(task) and (real or type(task).interpolate is not Task.interpolate)
+    return real or type(task).interpolate is not Task.interpolate
 
 
 def vary_task_interpolation(
@@ -29,7 +31,7 @@ def vary_task_interpolation(
 
     def at(share: Array) -> tuple[Prompts, list[Array]]:
         asked = jax.vmap(lambda ends, k: _between(task, ends, share, k))(pairs, keys)
-        return asked, [_expected(task, end, asked) for end in pairs]
+        return asked, [expected_targets(task, end, asked) for end in pairs]
 
     variants, ends = jax.vmap(at)(jnp.asarray(SHARES))
     return variants, jnp.stack(ends)
@@ -55,13 +57,8 @@ def task_interpolation(
     return jnp.stack([*place, snapping], axis=-1)
 
 
-def _expected(task: Task, latent: object, prompts: Prompts) -> Float[Array, "batch target"]:
-    """Expected targets of the last position, of a latent for every prompt."""
-    return jax.vmap(lambda lat, x: task.outcome(lat, x).mean_target()[-1])(latent, prompts.x)
-
-
 def _pair(task: Task, key: Array) -> tuple[object, object]:
-    """Two different pool members."""
+    """Two different members of a pool of two at least."""
     assert isinstance(task.prior, Pool)
     first_key, step_key = jax.random.split(key)
     first = jax.random.randint(first_key, (), 0, task.prior.size)

@@ -19,9 +19,9 @@ def label_linearity(learner: Learner, task: Task, asked: Prompts) -> Float[Array
     """Per prompt, [prompt, 2], without unit: departure from superposition, and the answer to labels that are all 0.
 
     With g(y) = ŷ(y) − ŷ(0) and s = (g(y) + g(y'))/√2 the nonlinearity is (g((y+y')/√2) − s)²/(g(…)² + (g(y)² +
-    g(y')²)/2), between 0 (affine in the labels) and 4. The prompt's own size stands below, so that it can be averaged
-    one by one; `label_nonlinearity` is a ratio of means. The offset |ŷ(0)|/std(y) is 0 for learners that start from
-    zero; of learned starting points it is |θ₀·x|.
+    g(y')²)/2), between 0 (affine in the labels) and 3 (g(y) = g(y') of the opposite sign to g(…) = −s/2). The prompt's
+    own size stands below, so that it can be averaged one by one; `label_nonlinearity` is a ratio of means. The offset
+    |ŷ(0)|/std(y) is 0 for learners that start from zero; of learned starting points it is |θ₀·x|.
 
     For real outcomes whose inputs do not follow from them.
     """

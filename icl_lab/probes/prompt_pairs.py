@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from icl_lab.probes.answers import draw_pairs
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
 
@@ -23,13 +24,7 @@ def counterpart(task: Task, prompts: Prompts, key: Array) -> Prompts:
 def prompts_of(task: Task, latents: Any, key: Array, each: int) -> Prompts:
     """`each` prompts of every latent (a pytree with a leading axis), those of one latent next to each other."""
     latents = jax.tree.map(lambda leaf: jnp.repeat(leaf, each, axis=0), latents)
-
-    def one(latent: Any, key: Array) -> tuple[Array, Array]:
-        inputs_key, outcome_key = jax.random.split(key)
-        return task.draw_pairs(latent, task.draw_inputs(inputs_key, latent), outcome_key)
-
-    count = jax.tree.leaves(latents)[0].shape[0]
-    x, y = jax.vmap(one)(latents, jax.random.split(key, count))
+    x, y = draw_pairs(task, latents, key)
     return Prompts(x=x, y=y, latent=latents, scored=jnp.ones(y.shape, bool))
 
 

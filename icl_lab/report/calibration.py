@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from icl_lab.report.data import load
+from icl_lab.report.confusion import Records
+from icl_lab.report.data import Run, load
 from icl_lab.report.figures import calibration, calibration_mechanisms
-from icl_lab.report.figures.calibration import Records
 from icl_lab.report.layout import styled
 from icl_lab.report.page import figure_html
 from icl_lab.report.shell import write_page
@@ -36,11 +36,8 @@ def build(run_directory: Path) -> Path:
     """
     directory = Path(run_directory)
     run = load(directory)
-    groups = {
-        subject.name: {str(name): np.asarray(values) for name, values in subject.data.variables.items()}
-        for subject in run.subjects
-    }
-    families = {name: found for name, found in groups.items() if name not in (LOOPS, MECHANISMS)}
+    groups = records_of(run)
+    families = families_of(groups)
     figures = directory / "figures"
     with styled():
         parts = [figure_html(figures, "calibration", lambda: calibration.draw(families), calibration.READING)]
@@ -56,6 +53,19 @@ def build(run_directory: Path) -> Path:
     parts.append(f"<h2>Trained networks</h2><p>{escape(TRAINED)}</p>{table}" if table else "")
     parts.append(f"<h2>Claims</h2>{claims_table(run)}")
     return write_page(run, directory, "How far is the judge to be trusted?", ABOUT, parts)
+
+
+def records_of(run: Run) -> dict[str, Records]:
+    """Group of a calibration's results → its columns."""
+    return {
+        subject.name: {str(name): np.asarray(values) for name, values in subject.data.variables.items()}
+        for subject in run.subjects
+    }
+
+
+def families_of(groups: Mapping[str, Records]) -> dict[str, Records]:
+    """The groups that are families of tasks."""
+    return {name: found for name, found in groups.items() if name not in (LOOPS, MECHANISMS)}
 
 
 def networks_table(groups: Mapping[str, Records]) -> str:

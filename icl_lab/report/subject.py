@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl_lab.report.vocabulary import HYPOTHESES, groups_of
+from icl_lab.statistics import evenly as evenly
 
 if TYPE_CHECKING:
     import xarray
@@ -194,13 +195,6 @@ class Subject:
             return False
         kept = {str(value) for value, kind in zip(self.data[name].values, self.kinds, strict=True) if kind == TRAINED}
         return len(kept) > 1
-
-
-def evenly(conditions: list[Condition], most: int) -> list[Condition]:
-    """At most `most` of the conditions, first and last included: a figure has only so many panels."""
-    if len(conditions) <= most:
-        return conditions
-    return [conditions[index] for index in np.linspace(0, len(conditions) - 1, most).round().astype(int)]
 
 
 def parsed(text: str, default: Any) -> Any:

@@ -23,6 +23,7 @@ from icl_lab.report.vocabulary import (
     UNTESTED,
     spoken,
 )
+from icl_lab.statistics import relative
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,10 @@ def _nearest_in(subject: Subject, members: list[int], regime: int) -> tuple[str,
     table = np.where(np.isfinite(distance[members, regime]), distance[members, regime], np.inf)
     name, _ = _most_common([subject.references[index] for index in table.argmin(axis=1)])
     zero = subject.values("zero_distance", "member", "regime")
-    remainder = np.nan if zero is None else median(table.min(axis=1) / zero[members, regime], axis=0)
-    return subject.titles[name], float(remainder)
+    if zero is None:
+        return subject.titles[name], float("nan")
+    shares = relative(distance[members, regime], zero[members, regime], subject.thresholds.floor)
+    return subject.titles[name], float(median(smallest(shares, axis=1), axis=0))
 
 
 def _tally(subject: Subject, verdicts: list[dict], name: str) -> Tally | None:

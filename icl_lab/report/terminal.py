@@ -42,7 +42,7 @@ def scoreboard_table(path: Path) -> Table:
     """
     run = load(path)
     table = Table(
-        title=f"{run.name}: distance to each hypothesis, in nats",
+        title=Text(f"{run.name}: distance to each hypothesis, in nats", style="table.title"),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         pad_edge=False,

@@ -1,1 +1,1 @@
-"""Runs: configuration, run directories, training with checkpoints, results. The only room that touches the disk."""
+"""Runs: configuration, run directories, training with checkpoints, results. No room below this one touches the disk."""

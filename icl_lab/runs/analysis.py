@@ -1,7 +1,6 @@
 """From trained members to labelled arrays: judge every member, probe it, follow its training. No disk here."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
+from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.hypotheses.bank import Bank, Fit, reference_answers
@@ -31,9 +30,10 @@ from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models.network import Network
 from icl_lab.outcomes import Outcomes
 from icl_lab.probes import alignment, label_influence, label_nonlinearity, mean_attention, query_sensitivity
+from icl_lab.probes.answers import answers_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.runs.contrasts import holm
-from icl_lab.statistics import bootstrap_interval
+from icl_lab.statistics import bootstrap_interval, relative
 
 if TYPE_CHECKING:
     import xarray
@@ -69,18 +69,12 @@ class Judged:
     trajectory: Mapping[int, Callable[[Prompts], Predictions]] = dataclasses.field(default_factory=dict)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
-def _answers(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
-
-
 def answers(learner: Callable[[Prompts], Predictions], bank: Bank) -> Predictions:
     """The learner's answers on all prompts of the bank, as numpy arrays."""
     prompts = bank.prompts.replace(scored=np.ones_like(bank.prompts.y, bool))
     if isinstance(learner, ReferenceLearner):  # compiled for the bank
         return jax.tree.map(np.asarray, reference_answers(learner, prompts))
-    return jax.tree.map(np.asarray, _answers(learner, prompts))
+    return jax.tree.map(np.asarray, answers_of(learner, prompts))
 
 
 def analyse(
@@ -172,12 +166,12 @@ def _distances(comparison: Comparison, regimes: Sequence[str], references: Seque
     have, want = (comparison.regimes, comparison.references), (regimes, references)
     low, high = comparison.interval(draws=bootstrap) if bootstrap else np.full((2, *comparison.distance.shape), np.nan)
     owners = np.array([owner_of(name) for name in comparison.references])
-    relative = (comparison.distance / np.maximum(comparison.zero, SMALLEST)[:, None]).mean(0)
+    shares = relative(comparison.distance, comparison.zero, SMALLEST).mean(0)
     names = np.full(len(HYPOTHESES), "", object)
     best: dict[str, list[np.ndarray]] = {"": [], "_low": [], "_high": []}
     for place, hypothesis in enumerate(HYPOTHESES):
         own = np.flatnonzero(owners == hypothesis.key)
-        chosen = own[np.argmin(relative[own])] if len(own) else 0
+        chosen = own[np.argmin(shares[own])] if len(own) else 0
         names[place] = comparison.references[chosen] if len(own) else ""
         for suffix, values in (("", comparison.distance), ("_low", low), ("_high", high)):
             best[suffix].append(values[:, chosen] if len(own) else np.full(len(comparison.regimes), np.nan))
@@ -307,8 +301,8 @@ def _aligned(
     """References whose sensitivities are worth comparing: the best of every hypothesis, then the most often near."""
     score = {name: [] for name in references}
     for comparison in comparisons:
-        relative = (comparison.distance / comparison.zero[:, None]).mean(0)
-        for name, value in zip(comparison.references, relative, strict=True):
+        shares = relative(comparison.distance, comparison.zero, SMALLEST).mean(0)
+        for name, value in zip(comparison.references, shares, strict=True):
             score[name].append(value)
     mean = {name: float(np.mean(values)) for name, values in score.items()}
     best = [

@@ -94,6 +94,7 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
             without,
             f"first prototype {WITHOUT[family]:g}" if family in WITHOUT else None,
         ),
+        *power_claims(family, records),
         *(claim for kind in NETWORKS for claim in student_claims(family, records, kind)),
     ]
 
@@ -116,6 +117,19 @@ def bound_claim(families: Mapping[str, Sequence[Record]]) -> Claim:
         f"upper bound at most {MOST_FALSE:g}",
         lambda rate: rate.upper <= MOST_FALSE,
     )
+
+
+def power_claims(family: str, records: Sequence[Record]) -> list[Claim]:
+    """The power of the verdict: planted references at low noise, identified with fewer prompts and with all."""
+    planted = [record for record in records if record.kind == "planted" and record.noise == "low" and record.counted]
+    return [
+        rate_claim(
+            f"{family}.identified.{prompts}_prompts",
+            f"{family.replace('_', ' ')}: planted references are identified, noise low, {prompts} prompts per set",
+            Rate.of(record.identified for record in planted if record.prompts == prompts),
+        )
+        for prompts in sorted({record.prompts for record in planted})
+    ]
 
 
 def student_claims(family: str, records: Sequence[Record], kind: str = "distilled") -> list[Claim]:

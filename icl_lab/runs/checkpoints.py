@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from icl_lab.runs.directory import digest
+from icl_lab.runs.errors import first_line
 
 KEEP = 2
 MANIFEST = "manifest.json"
@@ -81,13 +82,12 @@ class Checkpoints:
             try:
                 return self._read(step, target)
             except Exception as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
                 aside = self.path(step).with_suffix(".damaged")
                 shutil.rmtree(aside, ignore_errors=True)
                 self.path(step).rename(aside)
                 before = self.steps()
                 then = f"the one of step {before[-1]}" if before else "the beginning, as there is none before it"
-                say(f"the checkpoint of step {step} is damaged ({reason}); going on from {then}")
+                say(f"the checkpoint of step {step} is damaged ({first_line(error)[:200]}); going on from {then}")
         return None
 
     def _read(self, step: int, target: Mapping[str, Any]) -> Restored:

@@ -81,7 +81,7 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     """The claims for a terminal."""
     table = Table(title="claims", title_justify="left")
     for column in ("id", "statement", "expected", "tolerance", "measured"):
-        table.add_column(column, justify="left" if column in ("id", "statement") else "right")
+        table.add_column(column, justify="left" if column in ("id", "statement") else "right", overflow="fold")
     table.add_column("holds")
     for claim in claims:
         verdict = "-" if claim.holds is None else "yes" if claim.holds else "NO"

@@ -54,7 +54,8 @@ def contrast(
 def paired_p(differences: Float[np.ndarray, "*lead sample"]) -> Float[np.ndarray, "*lead"]:
     """Two-sided p-value of the t test that the mean over the last axis is 0; where nothing varies, 1 if it is 0."""
     count = differences.shape[-1]
-    mean, error = differences.mean(-1), differences.std(-1, ddof=1) / np.sqrt(count)
+    with np.errstate(invalid="ignore"):  # of infinite differences nothing is known
+        mean, error = differences.mean(-1), differences.std(-1, ddof=1) / np.sqrt(count)
     size = np.where(error > 0, np.abs(mean) / np.where(error > 0, error, 1.0), np.where(mean == 0, 0.0, np.inf))
     return np.where(np.isfinite(mean), 2 * stats.t.sf(size, count - 1), np.nan)
 

@@ -12,17 +12,16 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import yaml
-
-from icl_lab.files import write_atomically
+from icl_lab.files import sweep, write_atomically
 from icl_lab.runs.config import RunConfig, parse_config
 from icl_lab.runs.errors import InputError
-from icl_lab.runs.yaml_file import read_yaml
+from icl_lab.runs.yaml_file import dump_yaml, read_yaml
 
 RESULTS_DIGEST = "results_sha256"
 
@@ -88,8 +87,7 @@ class RunDirectory:
 
     def _keep_config(self, config: "Resolved") -> None:
         if not self.config_file.exists():
-            text = yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True)
-            write_atomically(self.config_file, text.encode())
+            write_atomically(self.config_file, dump_yaml(config.resolved()).encode())
         elif read_yaml(self.config_file) != config.resolved():
             raise InputError(f"{self.config_file}: was changed after the run was made; move this directory away")
 
@@ -125,10 +123,15 @@ class RunDirectory:
         """The same, sure that what it says is still what the run was made from: config.yaml and files of users' tasks.
 
         Raises:
-            InputError: one of them was changed.
+            InputError: one of them was changed, or the directory renamed.
         """
-        config = self.config()
-        if not self.path.name.endswith(config.hash8()):
+        config, name = self.config(), self.path.resolve().name
+        if not name.endswith(config.hash8()):
+            if not re.search("-[0-9a-f]{8}$", name):
+                raise InputError(
+                    f"{self.path}: was renamed, so that nothing says what its results are of; give it its name back, "
+                    f"{config.name}-{config.hash8()} if config.yaml is as it was"
+                )
             raise InputError(
                 f"{self.path}: config.yaml or a file it names has changed since the run was made (its name would end "
                 f"with {config.hash8()}); run the configuration again"
@@ -177,6 +180,8 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. The kernel drops the lock when its process ends, however it ends.
 
+        What killed processes left half written is removed.
+
         Raises:
             InputError: another process works on this run.
         """
@@ -194,6 +199,7 @@ class RunDirectory:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            sweep(self.path)
             yield
 
 

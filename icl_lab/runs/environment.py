@@ -39,9 +39,9 @@ def cache_directory() -> Path | None:
 
     A compiled program is code: one from a directory that others can write would be theirs.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = Path(base) / "icl_lab" / "compiled"
     try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        directory = Path(base) / "icl_lab" / "compiled"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
         if found.st_uid != os.getuid():

@@ -13,7 +13,7 @@ from typing import Any
 from icl_lab.runs.claims import Claim, Gate, claims_table, failed, update_claims
 from icl_lab.runs.config import RunConfig, load_config
 from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.ends import Parser, ended
+from icl_lab.runs.ends import Parser, ended, showing
 from icl_lab.runs.environment import prepare_jax
 from icl_lab.runs.errors import InputError
 from icl_lab.runs.train import TrainedSubject, train_subjects
@@ -37,26 +37,28 @@ def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | Non
     path = Path(script)
     presets = path.resolve().parent.parent / "configs" / path.stem
     known = sorted(file.stem for file in presets.glob("*.yaml"))
+    options = Parser(prog=f"python experiments/{path.name}", allow_abbrev=False, add_help=False)
+    options.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
     parser = Parser(
-        prog=f"python experiments/{path.name}",
+        prog=options.prog,
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        parents=[options],
     )
-    parser.add_argument("preset", nargs="?", default="quick", help=f"one of {', '.join(known)} (default: quick)")
-    parser.add_argument("--output", type=Path, default=Path("runs"), help="where run directories are (default: runs)")
+    parser.add_argument("preset", nargs="?", help=f"one of {', '.join(known)} (default: quick)")
 
     def work() -> int:
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        if words and words[0].startswith("--") and words[0].partition("=")[0] not in ("--help", "--output"):
-            words.insert(0, parser.get_default("preset"))  # else the first setting's value is taken for the preset
-        given, options = parser.parse_known_args(words)
-        if given.preset not in known:
-            raise InputError(f"preset: {given.preset!r} is not known; choose one of {', '.join(known)}")
+        given, rest = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+        if {"-h", "--help"} & set(rest):
+            parser.parse_args(["--help"])
+        # What stands after a setting is its value, not the preset.
+        preset = rest.pop(0) if rest and not rest[0].startswith("--") else "quick"
+        if preset not in known:
+            raise InputError(f"preset: {preset!r} is not known; choose one of {', '.join(known)}")
         prepare_jax()
-        return _run(load_config(presets / f"{given.preset}.yaml", options), given.output, measure)
+        return _run(load_config(presets / f"{preset}.yaml", rest), given.output, measure)
 
-    return ended(path.stem, work)
+    return ended(path.stem, work, resumes=True)
 
 
 def _run(config: RunConfig, output: Path, measure: Measure) -> int:
@@ -70,8 +72,9 @@ def _run(config: RunConfig, output: Path, measure: Measure) -> int:
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width: take what the table needs
         console = Console(width=FILE_WIDTH)
-    console.print(claims_table(claims))
-    console.print(f"claims: {directory.claims_file}", soft_wrap=True, highlight=False, markup=False)
+    with showing():
+        console.print(claims_table(claims))
+        console.print(f"claims: {directory.claims_file}", soft_wrap=True, highlight=False, markup=False, emoji=False)
     return 1 if failed(claims) else 0
 
 

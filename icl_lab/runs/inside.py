@@ -19,6 +19,7 @@ from icl_lab.models import capture, site_table
 from icl_lab.outcomes import Outcomes
 from icl_lab.prompts import Prompts
 from icl_lab.runs.analysis import PROBE_PROMPTS, Judged
+from icl_lab.statistics import evenly
 from icl_lab.streams import stream
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def with_attention(
     config, positions = next(iter(looks.values()))[0].model.config, members[0].bank.prompts.positions
     tokens = next(iter(looks.values()))[0].format.tokens(positions)
     size = shown * (1 + SHOWN) * config.applications * config.heads * tokens**2
-    steps = _fewer(sorted(looks), max(2, LARGEST // size))
+    steps = evenly(sorted(looks), max(2, LARGEST // size))
     shape = (len(members), 1 + SHOWN, len(steps), config.applications, config.heads, tokens, tokens)
     values = np.full(shape, np.nan, np.float32)
     texts = np.full((len(members), 1 + SHOWN, tokens), "", object)
@@ -113,13 +114,6 @@ def with_attention(
     dims = ("member", "look", "snapshot", "layer", "head", "token", "token_key")
     found = {"attention_over_time": (dims, values), "look_labels": (("member", "look", "token"), texts)}
     return judged.assign(found).assign_coords(snapshot=steps)
-
-
-def _fewer(steps: list[int], most: int) -> list[int]:
-    """At most so many of the steps, the first and the last among them."""
-    if len(steps) <= most:
-        return steps
-    return [steps[index] for index in np.linspace(0, len(steps) - 1, most).round().astype(int)]
 
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)

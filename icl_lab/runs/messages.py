@@ -16,6 +16,7 @@ _EXPECTED = {
     "list_type": "should be a list",
     "finite_number": "should be a finite number",
     "string_type": "should be text",
+    "too_short": "should hold at least one entry",
 }
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import importlib
 import inspect
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -14,7 +15,10 @@ import yaml
 
 from icl_lab.hypotheses.bank import build_bank
 from icl_lab.learners.outside import Function, OutsideLearner, checked, peeks
+from icl_lab.probes.battery import BATTERY, ask
+from icl_lab.probes.compiled_once import read_all
 from icl_lab.runs.analysis import Judged, analyse
+from icl_lab.runs.battery import PROMPTS, seen_and_predicted
 from icl_lab.runs.claims import write_claims
 from icl_lab.runs.config import JudgeConfig
 from icl_lab.runs.directory import RunDirectory
@@ -23,10 +27,20 @@ from icl_lab.runs.errors import InputError
 from icl_lab.runs.execute import describe_task, family_of, judge_rule
 from icl_lab.runs.named import NamedSettings
 from icl_lab.runs.results import write_results
+from icl_lab.streams import stream
 from icl_lab.tasks import Described, Task
+
+if TYPE_CHECKING:
+    import xarray
 
 Say = Callable[[str], None]
 TRIED = 4  # prompts that a callable is tried on before it is judged
+ELSEWHERE = ("joint_probability", "martingale", "implied_prior")  # probes that read more than the last answer
+WITHIN = {"snapshots": 0, "planted": False, "mechanism": False, "mechanism_over_time": False, "stress": False}
+NOT_ASKED = (
+    "Not asked: derivatives of its answers and what is inside it, which a function of numpy arrays does not show, and "
+    "stress tests, which change the prompts of networks trained here."
+)
 
 
 class OutsideConfig(NamedSettings):
@@ -38,7 +52,7 @@ class OutsideConfig(NamedSettings):
         source: digest of the file it comes from.
         answers: `fingerprint` of what it answers.
         task: the task's configuration.
-        judge: how it is judged.
+        judge: how it is judged; what only networks trained here can be asked (`WITHIN`) is off.
     """
 
     name: str = "judge"
@@ -102,6 +116,48 @@ def fingerprint(answers: np.ndarray) -> str:
     return hashlib.sha256(np.round(answers.astype(float), 4).tobytes()).hexdigest()[:16]
 
 
+def with_battery(
+    judged: Judged, dataset: "xarray.Dataset", config: JudgeConfig, say: Say = lambda line: None
+) -> tuple["xarray.Dataset", dict[str, str]]:
+    """The judged dataset with what behavioural probes say of a callable, and probe → why it was left out.
+
+    Probes only call it; none needs its derivatives. Left out are those that read what a callable with `last_only` does
+    not answer, and those on whose prompts it fails, such as labels that are all 0.
+    """
+    task, learner = judged.bank.task, judged.learner
+    names = [name for name in config.probes or BATTERY if BATTERY[name].applies(task)]
+    last_only = isinstance(learner, OutsideLearner) and learner.last_only
+    left = {name: "it reads answers before the last" for name in names if last_only and name in ELSEWHERE}
+
+    def together() -> "xarray.Dataset":
+        rest = [name for name in names if name not in left]
+        return seen_and_predicted([judged], dataset, config.seed, config.bootstrap, rest, say) if rest else dataset
+
+    try:
+        return together(), left
+    except jax.errors.JaxRuntimeError:
+        for name in (name for name in names if name not in left):
+            asked = {name: ask(BATTERY[name], task, stream(config.seed, "battery"), PROMPTS)}
+            try:
+                read_all(learner, task, asked, PROMPTS)
+            except jax.errors.JaxRuntimeError as error:
+                left[name] = _last_line(error)
+                say(f"leaving out the probe {name}: {left[name]}")
+        return together(), left
+
+
+def _last_line(error: Exception) -> str:
+    """What the user's code said, of an error inside a compiled program."""
+    return (str(error).strip().splitlines() or [""])[-1]
+
+
+def described_asking(battery: bool, left: dict[str, str]) -> str:
+    """Sentences for the page: what was asked of the callable, what was not, and why."""
+    probes = ", and by those to the behavioural probes" if battery else "; the behavioural probes were switched off"
+    without = "; ".join(f"{BATTERY[name].title} ({why})" for name, why in left.items())
+    return f"Judged by its answers{probes}. {NOT_ASKED}" + (f" Probes left out: {without}." if left else "")
+
+
 def judge_outside(
     spec: str,
     task: Task,
@@ -131,6 +187,7 @@ def judge_outside(
     source = inspect.getsourcefile(plain) if inspect.isfunction(plain) or inspect.ismethod(plain) else None
     source = source or getattr(sys.modules.get(spec.partition(":")[0]), "__file__", None)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:16] if source else ""
+    config = config.model_copy(update=WITHIN)
     settings = OutsideConfig(learner=spec, source=digest, answers=fingerprint(answers), task=described, judge=config)
     directory = RunDirectory.create(settings, output)
     if directory.done:
@@ -145,11 +202,14 @@ def judge_outside(
         try:
             dataset = analyse([judged], answered, config.bootstrap, progress=say)
         except jax.errors.JaxRuntimeError as error:  # raised by the user's code, inside a compiled program
-            reason = (str(error).strip().splitlines() or [""])[-1]
-            raise InputError(f"{spec}: called with the judge's {len(bank.prompts.y)} prompts: {reason}") from None
+            words = f"called with the judge's {len(bank.prompts.y)} prompts: {_last_line(error)}"
+            raise InputError(f"{spec}: {words}") from None
+        dataset, left = with_battery(judged, dataset, config, say) if config.battery else (dataset, {})
         title = spec.partition(":")[2]
         dataset = dataset.assign_attrs(
             title=title,
+            description=described_asking(config.battery, left),
+            left_out=json.dumps(left),
             model=f"{spec}, brought from outside",
             origin="outside",
             task=describe_task(task),

@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from annotated_types import Ge
 from rich.table import Table
+from rich.text import Text
 
 from icl_lab.calibration.power import Separation, own_references, separations
 from icl_lab.calibration.readings import prepare
@@ -155,7 +156,8 @@ def dataset_of(found: Sequence[Separation], told: Sequence[Telling]) -> "xarray.
 
 def power_table(name: str, dataset: "xarray.Dataset") -> Table:
     """The separations of one subject for a terminal, a line per ordered pair."""
-    table = Table(title=f"{name}: {dataset.attrs['task']}, depth {dataset.attrs['depth']}", title_justify="left")
+    title = f"{name}: {dataset.attrs['task']}, depth {dataset.attrs['depth']}"
+    table = Table(title=Text(title, style="table.title"), title_justify="left")
     for column in ("if it is", "could it be", "nats apart", "told apart by (prompts needed)"):
         table.add_column(column)
     for first in KEYS:

@@ -22,6 +22,12 @@ class Watcher(Protocol):
         """Something a person should know, such as a damaged checkpoint."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would leave with the exit code of a check that failed; `ends.ended` knows better."""
+        raise BrokenPipeError
+
+
 class _Rate(ProgressColumn):
     def __init__(self, unit: str):
         super().__init__()
@@ -41,7 +47,7 @@ class _Bar:
         self._progress.update(self._task, completed=step, loss=_loss(loss))
 
     def say(self, line: str) -> None:
-        self._progress.console.print(line, highlight=False)
+        self._progress.console.print(line, highlight=False, markup=False, emoji=False)
 
 
 class _Lines:
@@ -67,7 +73,7 @@ class _Lines:
         self.say(f"{self._name}: {', '.join(parts)}")
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+        self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def _loss(loss: float | None) -> str:
@@ -77,7 +83,7 @@ def _loss(loss: float | None) -> str:
 @contextlib.contextmanager
 def watch(name: str, steps: int, first: int, console: Console | None = None, unit: str = "step") -> Iterator[Watcher]:
     """A watcher for work of `steps` steps (or other units) of which `first` are done."""
-    console = console or Console(stderr=True)
+    console = console or _Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(console, name, steps, first, unit)
         return

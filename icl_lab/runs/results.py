@@ -1,13 +1,12 @@
 """results.nc: labelled arrays, one netCDF group per subject, written whole or not at all."""
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icl_lab.files import replacing
 from icl_lab.runs.directory import RESULTS_DIGEST, RunDirectory, digest, writing
-from icl_lab.runs.errors import InputError
+from icl_lab.runs.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import xarray
@@ -20,7 +19,7 @@ def write_results(
 
     Args:
         directory: of the run.
-        groups: a dataset per subject, and "planted".
+        groups: a dataset per subject, and one per family of planted learners, "planted_FAMILY".
         attributes: of the file itself: strings and numbers.
 
     Raises:
@@ -29,19 +28,11 @@ def write_results(
     import xarray
 
     path = directory.results_file
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        try:
-            xarray.Dataset(attrs=dict(attributes or {})).to_netcdf(temporary, mode="w", engine="netcdf4")
-            for name, dataset in groups.items():
-                encoding = {
-                    key: {"zlib": True} for key, value in dataset.variables.items() if value.dtype.kind in "fiu"
-                }
-                dataset.to_netcdf(temporary, mode="a", group=name, engine="netcdf4", encoding=encoding)
-            temporary.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+    with writing(path), replacing(path) as temporary:
+        xarray.Dataset(attrs=dict(attributes or {})).to_netcdf(temporary, mode="w", engine="netcdf4")
+        for name, dataset in groups.items():
+            encoding = {key: {"zlib": True} for key, value in dataset.variables.items() if value.dtype.kind in "fiu"}
+            dataset.to_netcdf(temporary, mode="a", group=name, engine="netcdf4", encoding=encoding)
 
 
 def check_results(directory: RunDirectory) -> None:
@@ -85,6 +76,5 @@ def read_results(directory: RunDirectory) -> tuple[dict[str, "xarray.Dataset"], 
             with xarray.open_dataset(path, group=name, engine="netcdf4") as opened:
                 groups[name] = opened.load()
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: cannot be read ({reason}); nothing was deleted") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); nothing was deleted") from None
     return groups, attributes

@@ -13,6 +13,7 @@ from icl_lab.runs.messages import FieldError, one_line
 
 Numbers = float | list[float] | list[list[float]]
 LARGEST_INTEGER = 2**31 - 1
+LARGEST_FLOAT = 3.4e38  # of the float32 that is computed with
 AnySection = TypeVar("AnySection", bound="Section")
 
 
@@ -38,11 +39,24 @@ class Section(pydantic.BaseModel):
         return given
 
     @pydantic.model_validator(mode="after")
-    def _integers_fit(self) -> "Section":
+    def _values_fit(self) -> "Section":
         for name, value in self:
-            if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-                raise FieldError((name,), f"the number is too large; it must be at most {LARGEST_INTEGER}")
+            if why := _misfit(value):
+                raise FieldError((name,), why)
         return self
+
+
+def _misfit(value: Any) -> str:
+    """Why a value, or one inside a list, cannot be computed with or written down; "" if it can."""
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(_misfit, value)), "")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return f"the number is too large; it must be at most {LARGEST_INTEGER}"
+    if isinstance(value, float) and abs(value) > LARGEST_FLOAT:
+        return f"{value:g} is too large; it must be at most {LARGEST_FLOAT:g}"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return "holds half of a character (a surrogate), which no file can; leave it out"
+    return ""
 
 
 def section_of(

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from icl_lab.hypotheses.bank import taught
 from icl_lab.learners.decoys import uniform
 from icl_lab.learners.reference import Reference, ReferenceLearner
-from icl_lab.probes.answers import Learner, sample, unit_of
+from icl_lab.probes.answers import Learner, answers_of, sample, unit_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.runs.battery import best_references, fitted_reference, key_of
 from icl_lab.runs.directory import RunDirectory
@@ -22,7 +22,7 @@ from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.biased import BIASES, can_be_biased
-from icl_lab.stress.measure import NAMES, Stressed, answered, answers_of, in_format, stressed, terms
+from icl_lab.stress.measure import NAMES, Stressed, answered, in_format, stressed, terms
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS
 from icl_lab.stress.readable import why_unreadable

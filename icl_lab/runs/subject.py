@@ -107,7 +107,9 @@ class Expectation(Section):
         for field in ("near", "rejected"):
             for name in getattr(self, field):
                 if name not in REFERENCES:
-                    raise FieldError((field,), f"{name!r} is no reference; {nearest(name, list(REFERENCES))}")
+                    raise FieldError(
+                        (field,), f"{name!r} is no reference; {nearest(name, list(REFERENCES), 'references')}"
+                    )
         return self
 
 

@@ -35,6 +35,13 @@ class TaskSection(Section):
     pool: Annotated[int, Ge(1)] | None = None
     pool_seed: Annotated[int, Ge(0)] = 0
 
+    @pydantic.model_validator(mode="after")
+    def _inner_tasks_are_there(self) -> "TaskSection":
+        for name in _inner_tasks(task_kind(self.kind)):
+            if getattr(self, name, None) is None:
+                raise FieldError((name,), "is missing; give a block such as {kind: linear_regression}")
+        return self
+
     def build(self) -> Task:
         """The task. Lists become arrays in data fields and tuples in static ones, which must be hashable."""
         kind = task_kind(self.kind)
@@ -89,9 +96,14 @@ INNER = Annotated[pydantic.SerializeAsAny[TaskSection], pydantic.BeforeValidator
 @functools.cache
 def section_of_task(kind: type[Task]) -> type[Section]:
     """The section of a task class. A field that holds a task is a block like that of the task itself."""
-    annotations = inspect.get_annotations(kind, eval_str=True).items()
-    inner = {name: (INNER, None) for name, annotation in annotations if annotation is Task}
+    inner = dict.fromkeys(_inner_tasks(kind), (INNER, None))
     return section_of(kind, base=TaskSection, leave_out=("prior",), replace=inner)
+
+
+def _inner_tasks(kind: type[Task]) -> list[str]:
+    """Names of the fields that hold a task."""
+    annotations = inspect.get_annotations(kind, eval_str=True).items()
+    return [name for name, annotation in annotations if annotation is Task]
 
 
 def task_kind(name: str) -> type[Task]:

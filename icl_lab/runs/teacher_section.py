@@ -7,12 +7,12 @@ import pydantic
 from annotated_types import Gt, Len, Lt
 
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.learners.reference import ReferenceLearner, Scales
+from icl_lab.learners.reference import LAPSE, ReferenceLearner, Scales
 from icl_lab.runs.errors import nearest
 from icl_lab.runs.messages import FieldError
 from icl_lab.runs.sections import Section
 from icl_lab.tasks import Task
-from icl_lab.training.distil import LAPSE, parameter_names, teacher_of
+from icl_lab.training.distil import teacher_of
 from icl_lab.training.regimes import REGIMES, Regime
 
 # Free parameters are positive by their grids; which there are may depend on the kind of outcome.
@@ -82,7 +82,7 @@ class TeacherSection(Section):
         if not reference.applies(task):
             known = ", ".join(name for name, (_, other) in REFERENCES.items() if other.applies(task))
             raise FieldError(("reference",), f"{self.reference!r} does not apply to this task; these do: {known}")
-        names = parameter_names(reference, task)
+        names = reference.parameters(task)
         for name in self.given():
             if name not in names:
                 raise FieldError(("parameters", name), "has no effect with such outcomes; leave it out")

@@ -4,6 +4,7 @@ Chunks end at steps fixed by the configuration (multiples of training.chunk, and
 killed goes through the same chunks as one left alone. When a checkpoint is written depends on time and changes nothing.
 """
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -42,8 +43,7 @@ class TrainedSubject:
         members: what each index of the member axis is.
         model, format: to make a learner of parameters; the model is a `Network`.
         params: after the last step, every array with a leading member axis.
-        history: "loss" and "gradient_norm" [member, step]; "loss_per_position" [member, chunk, position] and
-            "chunk_end" [chunk], the step after each chunk. Squared error, before each update.
+        history: "loss" [member, step], before each update: squared error, or nats where outcomes are classes.
         snapshots: parameters at `steps`, the first of which are those training began with (step 0), the last `params`.
         steps: steps of the snapshots.
     """
@@ -148,7 +148,7 @@ def train_subject(
             if end <= done:
                 continue
             state, metrics = train_chunk(model, format, settings, stacked, state, end - done)
-            chunks.append(_history(jax.device_get(metrics), end))
+            chunks.append(jax.device_get(metrics))
             due = end == settings.steps or time.monotonic() - saved >= least
             trouble = _not_finite(chunks[-1]["loss"], done, state.params if due or end in steps else {})
             if trouble:
@@ -201,18 +201,9 @@ def _resume(
     return state, []
 
 
-def _history(metrics: History, end: int) -> History:
-    """Metrics of one chunk with an axis for chunks."""
-    per_position = metrics["loss_per_position"][:, None]
-    return {**metrics, "loss_per_position": per_position, "chunk_end": np.asarray([end])}
-
-
 def _join(chunks: list[History]) -> History:
     """One history of many, and the list shortened to it."""
-    joined = {
-        name: np.concatenate([chunk[name] for chunk in chunks], axis=0 if name == "chunk_end" else 1)
-        for name in chunks[0]
-    }
+    joined = {name: np.concatenate([chunk[name] for chunk in chunks], axis=1) for name in chunks[-1]}
     chunks[:] = [joined]
     return joined
 
@@ -241,7 +232,8 @@ def _diverged(step: int, member: int, what: str, members: list[PlannedMember], c
 
 def _checkpoint_seconds() -> float:
     given = os.environ.get(CHECKPOINT_SECONDS, "")
-    try:
-        return float(given) if given else DEFAULT_CHECKPOINT_SECONDS
-    except ValueError:
-        raise InputError(f"{CHECKPOINT_SECONDS}: {given!r} should be a number of seconds") from None
+    with contextlib.suppress(ValueError):
+        seconds = float(given) if given else DEFAULT_CHECKPOINT_SECONDS
+        if seconds >= 0:  # which "nan" is not
+            return seconds
+    raise InputError(f"{CHECKPOINT_SECONDS}: {given!r} should be a number of seconds")

@@ -1,4 +1,4 @@
-"""Reading YAML as people write it: 1e-3 is a number, and a key written twice is an error."""
+"""YAML as people write it: 1e-3 is a number, on is a word, and a key written twice is an error."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,14 @@ import yaml
 
 from icl_lab.runs.errors import InputError, first_line
 
+OLD = (":bool", ":float", ":int", ":timestamp")  # kinds that YAML 1.1 reads otherwise: 010 is 8, on is true
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's numbers, without dates, and with unique keys."""
+    """SafeLoader with YAML 1.2's numbers and booleans, without dates, and with unique keys."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":timestamp"))]
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(OLD)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -26,14 +28,29 @@ class _Loader(yaml.SafeLoader):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = str(self.construct_scalar(node))
+        return int(text, 0 if text.startswith(("0o", "0x")) else 10)
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes every text which `_Loader` would take for something else."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_FLOAT = r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+for _tag, _pattern, _first in (
+    ("bool", "(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", "([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+):
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+def dump_yaml(content: dict[str, Any]) -> str:
+    """The mapping as YAML that `read_yaml` reads as the same."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

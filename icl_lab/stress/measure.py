@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
-from icl_lab.probes.answers import Learner, exact_answers, sample, unit_of
+from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.probes.answers import Learner, answers_of, exact_answers, sample, unit_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.pytrees import pytree_dataclass
 from icl_lab.stress.base import Perturbation, Strength
@@ -87,13 +87,6 @@ def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, s
 def _changed(perturbation: Perturbation, strength: Strength, task: Task, prompts: Prompts, key: Array) -> Prompts:
     with jax.default_matmul_precision("highest"):
         return perturbation.prompts(task, prompts, key, strength)
-
-
-@functools.partial(jax.jit, compiler_options=QUICKLY)
-def answers_of(learner: Learner, prompts: Prompts) -> Predictions:
-    """What a learner answers, compiled; the learner is data."""
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
 
 
 def in_format(learner: Learner, perturbation: Perturbation, strength: Strength) -> Learner:

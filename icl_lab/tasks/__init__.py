@@ -2,6 +2,7 @@
 
 from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
 from icl_lab.tasks.boolean_rules import BooleanRules
+from icl_lab.tasks.causal_graph import CausalGraph
 from icl_lab.tasks.described import Described
 from icl_lab.tasks.label_mapping import LabelMapping
 from icl_lab.tasks.linear_regression import LinearRegression
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Task]] = {
     "label_mapping": LabelMapping,
     "modular_rules": ModularRules,
     "repeated_sequence": RepeatedSequence,
+    "causal_graph": CausalGraph,
     "described": Described,
     "recall": Recall,
 }
@@ -25,6 +27,7 @@ TASKS: dict[str, type[Task]] = {
 __all__ = [
     "TASKS",
     "BooleanRules",
+    "CausalGraph",
     "Described",
     "LabelMapping",
     "LinearRegression",

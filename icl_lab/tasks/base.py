@@ -69,7 +69,8 @@ class Task(ABC):
 
     A new task writes `draw_latent`, `draw_inputs` and `outcome`; everything below them follows. Overrides that pay:
     `population_predictive` (closed form) or `support`, `latent_at` and `log_prior` (a population that can be
-    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `reorder`, `input_log_prob`, `describe`.
+    enumerated), `features`, `feed` (streams), `shift_inputs`, `shift_latent`, `reorder`, `input_log_prob`, `describe`,
+    `latent_features`.
     """
 
     __no_type_check__ = True  # fields may be traced; functions check shapes
@@ -166,6 +167,19 @@ class Task(ABC):
             raise TypeError(f"interpolate: the latents of {type(self).__name__} are discrete, nothing is between them")
         return jax.tree.map(lambda a, b: (1 - share) * a + share * b, first, second)
 
+    def latent_features(self, latent: Any) -> Float[Array, " feature"]:
+        """One latent as numbers that a linear read-out may look for. Default: its leaves, flat.
+
+        Override it where a latent is a number that stands for something.
+        """
+        leaves = [jnp.ravel(jnp.asarray(leaf, jnp.float32)) for leaf in jax.tree.leaves(latent)]
+        return jnp.concatenate(leaves)
+
+    @property
+    def ridge_penalty(self) -> Array | None:
+        """λ, or λ per feature, with which ridge regression on `features` is the posterior mean. Default: none known."""
+        return None
+
     def describe(self, key: Array, latent: Any) -> Any:
         """A statement of the task for the prompt, as arrays, possibly wrong. Default: none."""
         return None
@@ -188,6 +202,11 @@ class Task(ABC):
     def memory(self) -> int:
         """Of a stream, how many of the latest outcomes the next one depends on beside the latent."""
         return 1
+
+    @property
+    def graph(self) -> tuple[int, ...] | None:
+        """Of a stream whose state s_i depends on one state p(i) < i: p of s_0 … s_{N+1}, −1 for none. Default: None."""
+        return None
 
     @property
     def latent_is_by_position(self) -> bool:

@@ -35,6 +35,10 @@ class RuleTable(ABC):
     def holds(self, task: "BooleanRules", index: Array, x: Float[Array, "*batch bit"]) -> Bool[Array, "*batch"]:
         """Whether rule number `index` is true of inputs; a bit is set where x > 0."""
 
+    def features(self, task: "BooleanRules", index: Array) -> Float[Array, " feature"]:
+        """What rule number `index` says, as numbers. Default: its truth table over all 2^n inputs."""
+        return self.holds(task, index, task.all_inputs()).astype(jnp.float32)
+
     def log_prior(self, task: "BooleanRules", index: Array) -> Array:
         """Log probability of rule number `index` in the prior by length. Default: equal."""
         return jnp.full(jnp.shape(index), -math.log(self.count(task)))
@@ -62,6 +66,10 @@ class Conjunctions(RuleTable):
         literals = self._literals(task, index)
         return ((literals == 0) | ((literals == 1) == (x > 0))).all(-1)
 
+    def features(self, task: "BooleanRules", index: Array) -> Float[Array, " feature"]:
+        """Of every bit whether it is to be set, not to be set, or absent."""
+        return jax.nn.one_hot((self._literals(task, index) - 1) % 3, 3).ravel()
+
     def log_prior(self, task: "BooleanRules", index: Array) -> Array:
         length = (self._literals(task, index) > 0).sum(-1)
         return length * jnp.log((1 - task.absent) / 2) + (task.bits - length) * jnp.log(task.absent)
@@ -85,6 +93,10 @@ class Literals(RuleTable):
     def holds(self, task: "BooleanRules", index: Array, x: Float[Array, "*batch bit"]) -> Bool[Array, "*batch"]:
         return (jnp.take(x, index // 2, axis=-1) > 0) ^ (index % 2 == 1)
 
+    def features(self, task: "BooleanRules", index: Array) -> Float[Array, " feature"]:
+        """As of a conjunction: of every bit whether it is to be set, not to be set, or absent."""
+        return jax.nn.one_hot(jnp.where(jnp.arange(task.bits) == index // 2, index % 2, 2), 3).ravel()
+
 
 class Parities(RuleTable):
     """Parities of k of the n bits: true if an odd number of them is set. All 2^n subsets if k is None.
@@ -103,6 +115,10 @@ class Parities(RuleTable):
     def holds(self, task: "BooleanRules", index: Array, x: Float[Array, "*batch bit"]) -> Bool[Array, "*batch"]:
         chosen = jnp.asarray(_subsets(task.bits, task.sparsity))[index]
         return (chosen & (x > 0)).sum(-1) % 2 == 1
+
+    def features(self, task: "BooleanRules", index: Array) -> Float[Array, " feature"]:
+        """Of every bit whether it counts."""
+        return jnp.asarray(_subsets(task.bits, task.sparsity), jnp.float32)[index]
 
 
 @functools.cache
@@ -171,6 +187,10 @@ class BooleanRules(Task):
 
     def latent_at(self, index: Array) -> Int[Array, ""]:
         return index
+
+    def latent_features(self, latent: Int[Array, ""]) -> Float[Array, " feature"]:
+        """What the rule says, see `RuleTable.features`."""
+        return self.table.features(self, latent)
 
     def log_prior(self, index: Array) -> Array:
         if self.prior_over_rules == "uniform":

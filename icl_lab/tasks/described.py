@@ -45,6 +45,14 @@ class Described(Wrapped, Task):
         """The base with this task's examples and prior."""
         return self.base.replace(examples=self.examples, prior=self.prior)
 
+    @property
+    def memory(self) -> int:
+        return self.plain.memory
+
+    @property
+    def graph(self) -> tuple[int, ...] | None:
+        return self.plain.graph
+
     # -- descriptions ------------------------------------------------------------------------------------------------
 
     def describe(self, key: Array, latent: Any) -> Float[Array, " name"]:
@@ -79,6 +87,10 @@ class Described(Wrapped, Task):
 
     def pool_latent(self, index: Array) -> dict[str, Any]:
         return {"member": jnp.asarray(index), "latent": self.plain.pool_latent(index)}
+
+    def latent_features(self, latent: Any) -> Float[Array, " feature"]:
+        """Those of the base's latent."""
+        return self.plain.latent_features(latent["latent"])
 
     def shift_latent(self, latent: Any) -> Any:
         return {"member": jnp.asarray(NAMELESS), "latent": self.plain.shift_latent(latent["latent"])}

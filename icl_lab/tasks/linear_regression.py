@@ -60,6 +60,12 @@ class LinearRegression(Task):
         return Gaussian(mean, jnp.square(self.noise) * jnp.ones_like(mean))
 
     def why_not(self) -> str:
+        d = self.dimension
+        for name, matrix in (("covariance", True), ("weight_mean", False), ("weight_scale", False)):
+            shape = np.shape(getattr(self, name))
+            if shape not in ((), (d,)) and not (matrix and shape == (d, d)):
+                right = f"a number or {d} of them" + (f", or a {d}×{d} matrix" if matrix else "")
+                return f"{name}: shape {shape} does not fit dimension {d}; give {right}"
         covariance = np.asarray(self.covariance, float)
         values = np.linalg.eigvalsh(covariance) if covariance.ndim == 2 else covariance
         symmetric = covariance.ndim < 2 or np.array_equal(covariance, covariance.T)
@@ -84,6 +90,11 @@ class LinearRegression(Task):
         kernel = jnp.einsum("bif,bjf->bij", scaled, scaled, precision="highest")
         centred = sequential_regression(kernel, jnp.square(self.noise), prompts.y - prior_mean)
         return Gaussian(prior_mean + centred.mean, centred.variance)
+
+    @property
+    def ridge_penalty(self) -> Array:
+        """σ²/τ², around zero."""
+        return jnp.square(self.noise / jnp.asarray(self.weight_scale))
 
     def noisier(self, strength: float) -> "LinearRegression":
         return self.replace(noise=self.noise * math.sqrt(1 + (4 * strength) ** 2))

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from icl_lab.prompts import Categorical, Predictions, Prompts
 from icl_lab.tasks.base import Population, Task, static, task_dataclass
-from icl_lab.tasks.sequential import sum_before
+from icl_lab.tasks.sequential import count_predictive, sum_before
 
 SWAPS = 8  # of blocks, in another order of the same evidence
 
@@ -175,11 +175,7 @@ class MarkovChain(Task):
             return super().weighted_predictive(prompts, counts)
         if self.rows != "dirichlet" or self.initial == "stationary":
             return None
-        context, targets = self.features(prompts.x), jax.nn.one_hot(prompts.y, self.states)
-        with jax.default_matmul_precision("highest"):
-            same = jnp.tril(counts, -1) * jnp.einsum("bif,bjf->bij", context, context)
-            followed = same @ targets + self.concentration
-        return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
+        return count_predictive(self.features(prompts.x), self.feed(prompts.y), counts, self.concentration)
 
 
 def _swap_blocks(key: Array, context: Int[Array, " position"]) -> Int[Array, " position"]:

@@ -57,6 +57,10 @@ class ModularRules(Task):
     def draw_latent(self, key: Array) -> Int[Array, "2"]:
         return self.latent_at(jax.random.randint(key, (), 0, self.support))
 
+    def latent_features(self, latent: Int[Array, "2"]) -> Float[Array, " feature"]:
+        """One-hots of a and b."""
+        return jax.nn.one_hot(latent, self.modulus).ravel()
+
     def pool_latent(self, index: Array) -> Int[Array, "*batch 2"]:
         """Rule number skip + index of the permutation."""
         assert isinstance(self.prior, Pool)

@@ -44,7 +44,7 @@ class PoolPosterior:
     map_predictive: Predictions
 
 
-def _latents(task: Task) -> tuple[Any, Callable[[Array], Any], Callable[[Array], Array]]:
+def latents_of(task: Task) -> tuple[Any, Callable[[Array], Any], Callable[[Array], Array]]:
     """How many latents the prior consists of, the function that gives each of them, and their log prior.
 
     Raises:
@@ -65,7 +65,7 @@ def _fold(
     step: Callable[[Any, Array, Array, Predictions], Any],
 ) -> Any:
     """Fold `step(carry, index [c], log_weight [c, batch, position], outcome [c, batch, position])` over pool chunks."""
-    size, latent_at, log_prior = _latents(task)
+    size, latent_at, log_prior = latents_of(task)
 
     counts = jnp.tril(exponent, -1) if jnp.ndim(exponent) == 3 else None
 

@@ -1,10 +1,10 @@
-"""Sums and Gaussian-process regression at every prefix of a prompt."""
+"""Sums, counts and Gaussian-process regression at every prefix of a prompt."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Gaussian
+from icl_lab.prompts import Categorical, Gaussian
 
 TINY = 1e-20  # so that an input of zero length has a factor too
 
@@ -13,6 +13,26 @@ def sum_before(values: Array, axis: int = -1) -> Array:
     """Σ_{j<i} values_j along an axis, the first entry exactly zero (a cumulative sum minus the value is not)."""
     zero = jnp.zeros_like(jax.lax.slice_in_dim(values, 0, 1, axis=axis))
     return jnp.concatenate([zero, jnp.cumsum(jax.lax.slice_in_dim(values, 0, -1, axis=axis), axis=axis)], axis=axis)
+
+
+def count_predictive(
+    context: Float[Array, "batch position context"],
+    targets: Float[Array, "batch position target"],
+    counts: Float[Array, "batch position example"],
+    concentration: Array | float,
+) -> Categorical:
+    """p(y_i = c) ∝ α + Σ_{j<i} c_ij [context j = context i, y_j = c]: the predictive of Dirichlet(α) rows.
+
+    Args:
+        context: one-hot, or zero: such examples count for none, and such an answer is uniform.
+        targets: one-hot outcomes.
+        counts: c_ij, how often example j counts at position i; entries of j ≥ i are ignored.
+        concentration: α.
+    """
+    with jax.default_matmul_precision("highest"):
+        same = jnp.tril(counts, -1) * jnp.einsum("bif,bjf->bij", context, context)
+        followed = same @ targets + concentration
+    return Categorical(jnp.log(followed) - jnp.log(followed.sum(-1, keepdims=True)))
 
 
 def sequential_regression(

@@ -1,5 +1,7 @@
 """What a task made of another one has in common with it."""
 
+from jaxtyping import Array
+
 from icl_lab.tasks.base import Task
 
 
@@ -27,3 +29,11 @@ class Wrapped:
     @property
     def memory(self) -> int:
         return self.base.memory
+
+    @property
+    def graph(self) -> tuple[int, ...] | None:
+        return self.base.graph
+
+    @property
+    def ridge_penalty(self) -> Array | None:
+        return self.base.ridge_penalty

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from icl_lab.formats import Format
-from icl_lab.learners.reference import Reference, ReferenceLearner, Scales
+from icl_lab.learners.reference import LAPSE, Reference, ReferenceLearner
 from icl_lab.models import Params
 from icl_lab.models.network import Network
 from icl_lab.prompts import Predictions, Prompts
@@ -24,27 +24,20 @@ from icl_lab.training.regimes import REGIMES, Regime
 from icl_lab.training.settings import TrainingSettings
 
 Learner = Callable[[Prompts], Predictions]
-LAPSE = "lapse"
-
-
-def parameter_names(reference: Reference, task: Task) -> tuple[str, ...]:
-    """The free parameters a reference has on tasks with that kind of outcome, the lapse rate last."""
-    outcomes = task.outcomes
-    return tuple(reference.free(Scales(1.0, 1, 1.0, 0 if outcomes.linear else outcomes.size)))
 
 
 def teacher_of(task: Task, reference: Reference, parameters: Mapping[str, float]) -> ReferenceLearner:
     """A reference at these parameters as a learner, with what it learns on the task beforehand (Meta-SGD).
 
     Args:
-        parameters: a value for each of `parameter_names`; `lapse` may be left out (no uniform guesses).
+        parameters: a value for each of `reference.parameters(task)`; `lapse` may be left out (no uniform guesses).
 
     Raises:
         ValueError: a reference that does not apply to the task, an unknown parameter or a missing one.
     """
     if not reference.applies(task):
         raise ValueError(f"reference: {reference.name!r} does not apply to {type(task).__name__}")
-    names = parameter_names(reference, task)
+    names = reference.parameters(task)
     for name in parameters:
         if name not in names:
             raise ValueError(f"parameters: {reference.name!r} has no {name!r}; it has {', '.join(names) or 'none'}")

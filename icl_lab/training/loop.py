@@ -79,15 +79,13 @@ def train_chunk(
     is donated: use the one returned.
 
     Returns:
-        The new state, and metrics of the loss *before* each update:
-        "loss" [member, steps] and "loss_per_position" [member, position] (of `Predictions`; the latter a mean over the
-        chunk, NaN at positions the loss does not look at), "gradient_norm" [member, steps] (before clipping).
+        The new state, and metrics: "loss" [member, steps], that of `objective.loss_and_gradient` before each update.
     """
     capacity = -(-steps // settings.chunk) * settings.chunk
     mesh = ensemble.mesh(ensemble.count(members))
     arguments = (members, place(state), jnp.asarray(steps, jnp.int32))
     state, metrics = _chunk(model, format, _program(settings), capacity, mesh, *arguments)
-    return state, metrics | {name: metrics[name][:, :steps] for name in ("loss", "gradient_norm")}
+    return state, {name: values[:, :steps] for name, values in metrics.items()}
 
 
 def _program(settings: TrainingSettings) -> TrainingSettings:
@@ -137,13 +135,9 @@ def _member_chunk(
     def turn(index: Array, carry: tuple) -> tuple:
         trained, metrics = carry
         trained, now = train_step(model, format, settings, member, trained, first + index)
-        series = {name: metrics[name].at[index].set(now[name]) for name in ("loss", "gradient_norm")}
-        total = metrics["loss_per_position"] + now["loss_per_position"] / steps
-        return trained, series | {"loss_per_position": total}
+        return trained, jax.tree.map(lambda values, value: values.at[index].set(value), metrics, now)
 
-    empty = {"loss": jnp.zeros(capacity), "gradient_norm": jnp.zeros(capacity)}
-    start = empty | {"loss_per_position": jnp.zeros(member.task.positions)}
-    return jax.lax.fori_loop(0, steps, turn, (trained, start))
+    return jax.lax.fori_loop(0, steps, turn, (trained, {"loss": jnp.zeros(capacity)}))
 
 
 def train_step(
@@ -168,12 +162,11 @@ def train_step(
         choice_key = jax.random.fold_in(_stream(member.seed, FORMAT), step)
         choice = drawn(settings.formats, choice_key, settings.batch)
     with jax.default_matmul_precision(settings.precision):
-        loss, per_position, gradient = loss_and_gradient(
+        loss, gradient = loss_and_gradient(
             model, format, member.task.outcomes, settings, params, prompts, lesson, choice
         )
     rates: tuple[Any, Any] = (member.learning_rate, member.weight_decay)
-    params, optimiser, norm = descend(settings, params, gradient, optimiser, step, *rates)
-    return (params, optimiser), {"loss": loss, "loss_per_position": per_position, "gradient_norm": norm}
+    return descend(settings, params, gradient, optimiser, step, *rates), {"loss": loss}
 
 
 def _stream(seed: Any, stream: int) -> Array:

@@ -84,8 +84,8 @@ def loss_and_gradient(
     prompts: Prompts,
     lesson: Predictions | None = None,
     choice: Int[Array, " batch"] | None = None,
-) -> tuple[Float[Array, ""], Float[Array, " position"], Params]:
-    """Mean loss over scored answers, the same per position (NaN where none is), and the gradient.
+) -> tuple[Float[Array, ""], Params]:
+    """Mean loss over scored answers, and its gradient.
 
     The loss is that of `Predictions.loss`: squared error, or cross-entropy in nats. With a `lesson`, the answers of a
     teacher to the prompts, it is (ŷ − teacher's mean)², or KL(teacher ‖ model) in nats: 0 for a perfect student.
@@ -108,22 +108,18 @@ def loss_and_gradient(
             return read_in(formats, found, piece.choice, positions)[:, ask.positions]
         return format.read_back(found)
 
-    def loss(params: Params, piece: Piece) -> tuple[Array, Array]:
+    def loss(params: Params, piece: Piece) -> Array:
         answers = outcomes.from_natural(natural(params, piece))
-        errors = piece.weights * _error(answers, piece.targets)
-        return errors.sum(), errors.sum(0)
+        return (piece.weights * _error(answers, piece.targets)).sum()
 
-    gradient_of = jax.value_and_grad(loss, has_aux=True)
+    gradient_of = jax.value_and_grad(loss)
     size = micro_batch(settings, model, inputs.shape[1])
     if size == settings.batch:
-        (value, per_answer), gradient = gradient_of(params, batch)
-    else:
-        pieces = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), batch)
-        start = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient_of, params, jax.tree.map(lambda a: a[0], pieces)))
-        total, _ = jax.lax.scan(lambda sums, piece: (_add(sums, gradient_of(params, piece)), None), start, pieces)
-        (value, per_answer), gradient = total
-    per_position = jnp.full(positions, jnp.nan).at[ask.positions].set(per_answer / batch.weights.sum(0))
-    return value, per_position, gradient
+        return gradient_of(params, batch)
+    pieces = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), batch)
+    start = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient_of, params, jax.tree.map(lambda a: a[0], pieces)))
+    total, _ = jax.lax.scan(lambda sums, piece: (_add(sums, gradient_of(params, piece)), None), start, pieces)
+    return total
 
 
 def _error(answers: Predictions, targets: Array | Predictions) -> Array:

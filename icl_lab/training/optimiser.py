@@ -35,14 +35,14 @@ def descend(
     step: Int[Array, ""],
     learning_rate: Float[Array, ""],
     weight_decay: Float[Array, ""],
-) -> tuple[Params, optax.OptState, Float[Array, ""]]:
+) -> tuple[Params, optax.OptState]:
     """One step: θ ← θ − η_t (direction + λθ for "adamw"); for "adam" and "sgd" λθ is added to the gradient instead.
 
     Returns:
-        New parameters, new optimiser state, global norm of the gradient before clipping and decay.
+        New parameters, new optimiser state.
     """
-    norm = jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
     if settings.clip is not None:
+        norm = jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
         gradient = jax.tree.map(lambda g: g * jnp.minimum(1.0, settings.clip / jnp.maximum(norm, 1e-12)), gradient)
     if settings.optimiser != "adamw":
         gradient = jax.tree.map(lambda g, p: g + weight_decay * p, gradient, params)
@@ -50,4 +50,4 @@ def descend(
     if settings.optimiser == "adamw":
         update = jax.tree.map(lambda u, p: u + weight_decay * p, update, params)
     step_size = learning_rate * rate(settings, step)
-    return jax.tree.map(lambda p, u: p - step_size * u, params, update), state, norm
+    return jax.tree.map(lambda p, u: p - step_size * u, params, update), state

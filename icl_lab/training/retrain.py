@@ -75,8 +75,8 @@ def _chunk(
         prompts = sample_regimes(teacher.task, jax.random.fold_in(key, step), settings.batch, REGIMES)
         lesson, params = taught(teacher, prompts), moved(built.params, change)
         outcomes = (built.model, built.format, built.outcomes, settings)
-        gradient = loss_and_gradient(*outcomes, params, prompts, lesson)[2]
+        _, gradient = loss_and_gradient(*outcomes, params, prompts, lesson)
         relative = jax.tree.map(jnp.multiply, built.params, gradient)
-        return descend(settings, change, relative, optimiser, step, *rates)[:2]
+        return descend(settings, change, relative, optimiser, step, *rates)
 
     return jax.lax.fori_loop(first, first + steps, turn, state)

@@ -39,7 +39,7 @@ class TrainingSettings:
         clip: largest global norm of the gradient, or None.
         schedule: factor on the learning rate after warm-up: 1; half a cosine to 0; a line to 0.
         warmup: steps over which the learning rate rises linearly.
-        loss: mean squared error over "all" answered positions, or the "last" one only.
+        loss: mean over "all" answered positions, or of the "last" one only: squared error, or nats of classes.
         micro_batch: prompts per gradient accumulation piece, a divisor of `batch`. None: what fits the cache on a CPU,
             the whole batch on an accelerator. Same result up to rounding.
         chunk: steps of one compiled program; calls for fewer reuse it.

@@ -4,6 +4,7 @@ from contracts.waves import Waves
 
 from icl_lab.tasks import (
     BooleanRules,
+    CausalGraph,
     Described,
     LabelMapping,
     LinearRegression,
@@ -27,6 +28,7 @@ KINDS: dict[str, Task] = {
     "modular rules": ModularRules(modulus=3, examples=4, noise=0.1, prior=Pool(4)),
     "labels": LabelMapping(classes=8, dimension=8, examples=4, labels=2),
     "repeated sequences": RepeatedSequence(symbols=3, shortest=2, longest=3, examples=6),
+    "causal graph": CausalGraph(states=2, parents=(-1, 0, 0, -1, 3, 1, -1, 6), examples=6),
     "recall": Recall(symbols=6, labels=2, examples=4),
     "conflicting recall": Recall(symbols=6, labels=2, examples=4, conflict=True, latest=0.7),
     "a user's": Waves(examples=4),

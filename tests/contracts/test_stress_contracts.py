@@ -55,6 +55,13 @@ def test_every_perturbation_meets_a_task():
     assert set(TASKS.values()) <= {type(task) for task in KINDS.values()}
 
 
+@pytest.mark.parametrize("name", ["conflict", "distractors"])
+def test_what_takes_two_examples_is_not_asked_with_one(name):
+    one = KINDS["regression"].replace(examples=1)
+    assert "at least 2" in PERTURBATIONS[name].applies(one)
+    assert not PERTURBATIONS[name].applies(one.replace(examples=2))
+
+
 @pytest.mark.parametrize("name", ["separators", "swapped", "scaled_encoding", "unseen_format"])
 def test_a_reader_by_the_old_layout_is_moved_by_another(given, name):
     """So that the exact one, who is not, could have been."""

@@ -12,6 +12,7 @@ from icl_lab import tasks
 from icl_lab.prompts import Prompts
 from icl_lab.tasks import (
     BooleanRules,
+    CausalGraph,
     Described,
     LabelMapping,
     LinearRegression,
@@ -54,6 +55,8 @@ TASKS: dict[str, Task] = {
     "labelled items": LabelMapping(classes=16, labels=3, dimension=16, examples=6, burstiness=2, fixed=0.6),
     "one-hot items": LabelMapping(classes=9, labels=3, dimension=9, items="one_hot", examples=6, fixed=0.3, zipf=0.5),
     "repeated sequences": RepeatedSequence(symbols=3, shortest=2, longest=4, examples=8),
+    "causal graph": CausalGraph(states=3, examples=8, graph_seed=1),
+    "causal graph, pool": CausalGraph(states=3, examples=8, graph_seed=1, prior=POOL),
     "recalled items": Recall(examples=6, symbols=8, conflict=True, latest=0.7),
     "described chains, pool": Described(
         examples=12, prior=Pool(20, seed=3), base=MarkovChain(states=3), error=0.2, dropout=0.3

@@ -13,12 +13,13 @@ from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.probes.attention_kernels import attention_kernels
 from icl_lab.probes.attention_latents import attention_likeness, carriers, known_patterns
-from icl_lab.tasks import LinearRegression, MarkovChain
+from icl_lab.tasks import CausalGraph, LinearRegression, MarkovChain
 
 TASK = LinearRegression(dimension=2, examples=3)
 PROMPTS = pairs(2, 3, 8)
 CHAIN = MarkovChain(states=2, examples=5)
 STATES = chains(2, 5, 8)
+GRAPH = CausalGraph(states=2, parents=(-1, 0, 0, 2, -1, 3, 5), examples=5)
 
 
 def test_which_token_carries_what():
@@ -79,6 +80,29 @@ def test_heads_made_by_hand_are_recognised():
     assert float(previous.cosine[0, 1]) < 0.9
     assert np.isnan(previous.correlation[0, 1])
     assert float(found["prefix matching"].cosine[0, 0]) < 0.9
+
+
+def test_parents_are_those_of_the_graph():
+    found = jax.jit(lambda prompts: known_patterns(GRAPH, Stream(), prompts, np.tri(6, dtype=bool)))(STATES)
+    expected = np.zeros((6, 6))
+    expected[[1, 2, 3, 5], [0, 0, 2, 3]] = 1  # the answer s_6 is no token
+    np.testing.assert_array_equal(found["parent"], np.tile(expected, (8, 1, 1)))
+    assert "parent" not in known_patterns(CHAIN, Stream(), STATES, np.tri(6, dtype=bool))
+
+
+def test_a_head_that_looks_at_the_parent_is_recognised():
+    """Positions are unit vectors, and the query of s_i is the key of its parent; other tokens look everywhere alike."""
+    config = TransformerConfig(2, 6, width=6, mlp=0, normalisation="none", positions="learned", outputs=2)
+    model = Model(config)
+    params = jax.tree.map(jnp.zeros_like, jax.jit(model.init)(jax.random.key(0)))
+    params["positions"] = jnp.eye(6)
+    attention = params["layers"]["0"]["attention"]
+    attention["key"]["kernel"] = jnp.eye(6)
+    attention["query"]["kernel"] = jnp.zeros((6, 6)).at[np.array([1, 2, 3, 5]), np.array([0, 0, 2, 3])].set(50.0)
+    found = attention_likeness(TransformerLearner(params, model, Stream(), GRAPH.outcomes), GRAPH, STATES)
+    assert float(found["parent"].cosine[0, 0]) == pytest.approx(1, abs=1e-5)
+    assert float(found["parent"].correlation[0, 0]) == pytest.approx(1, abs=1e-5)
+    assert all(likeness.cosine[0, 0] < 0.9 for name, likeness in found.items() if name != "parent")
 
 
 @pytest.mark.parametrize("attention", ["softmax", "linear"])

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes.subjects import KEY, PROMPTS, TASKS, asked, measured, reference
@@ -10,7 +11,7 @@ from probes.subjects import KEY, PROMPTS, TASKS, asked, measured, reference
 from icl_lab.learners.kernels import linear_kernel_ridge
 from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.probes.battery import BATTERY, read
-from icl_lab.tasks import LinearRegression, RepeatedSequence
+from icl_lab.tasks import LinearRegression, Pool, RepeatedSequence
 
 ALPHA = 0.7
 # Of every family a learner, and another one that computes the same in another way.
@@ -46,6 +47,13 @@ ROWS = [(family, name) for family, names in APPLIES.items() for name in sorted(n
 @pytest.mark.parametrize("family", TASKS)
 def test_a_probe_knows_which_tasks_it_is_for(family):
     assert {name for name, probe in BATTERY.items() if probe.applies(TASKS[family])} == APPLIES[family]
+
+
+def test_nothing_is_between_the_tasks_of_a_pool_of_one():
+    probe = BATTERY["task_interpolation"]
+    pools = [TASKS["regression"].replace(prior=Pool(size)) for size in (1, 2)]
+    assert [probe.applies(task) for task in pools] == [False, True]
+    jax.eval_shape(lambda task: jnp.asarray(probe.applies(task)), pools[0])  # of a size that is traced nothing is known
 
 
 @pytest.mark.parametrize(("family", "name"), ROWS)

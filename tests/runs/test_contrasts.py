@@ -28,6 +28,7 @@ def test_p_values_are_those_of_the_paired_t_test_and_certain_where_nothing_varie
     values = np.random.default_rng(0).normal(0.2, 1.0, (3, 20))
     np.testing.assert_allclose(paired_p(values), stats.ttest_1samp(values, 0, axis=-1).pvalue)
     np.testing.assert_array_equal(paired_p(np.array([[0.0, 0.0], [0.5, 0.5], [np.nan, 1.0]])), [1.0, 0.0, np.nan])
+    np.testing.assert_array_equal(paired_p(np.array([[np.inf, 1.0]])), [np.nan])
 
 
 @pytest.fixture(scope="module")

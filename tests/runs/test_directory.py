@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 
 import pytest
@@ -54,6 +55,21 @@ def test_only_a_run_directory_opens(config, tmp_path):
     assert RunDirectory.open(RunDirectory.create(config, tmp_path).path).config() == config
 
 
+def test_a_run_is_known_by_where_it_is_and_a_renamed_one_is_not_called_changed(config, tmp_path, monkeypatch):
+    directory = RunDirectory.create(config, tmp_path)
+    with monkeypatch.context() as inside:
+        inside.chdir(directory.path)
+        assert RunDirectory.open(".").unchanged_config() == config
+    shutil.copytree(directory.path, tmp_path / "other")
+    with pytest.raises(InputError, match=rf"was renamed, .*; give it its name back, {directory.path.name} if"):
+        RunDirectory.open(tmp_path / "other").unchanged_config()
+
+
+def test_a_name_that_looks_like_a_number_stays_text(small, tmp_path):
+    config = parse_config(small | {"title": "0o17", "description": "09"}, "x")
+    assert RunDirectory.create(config, tmp_path).config() == config
+
+
 def test_a_damaged_status_is_said(config, tmp_path):
     directory = RunDirectory.create(config, tmp_path)
     directory.set_status("trained")
@@ -83,8 +99,15 @@ def test_a_lock_keeps_others_out_until_its_process_is_dead(config, tmp_path):
     finally:
         holder.kill()
         holder.join()
+    left, inner = directory.path / f".results.nc.{holder.pid}.tmp", directory.path / "subjects" / "a"
+    inner.mkdir(parents=True)
+    running = inner / f".a.{os.getppid()}.tmp"
+    for path in (left, running, inner / f".b.{os.getpid()}.tmp", inner / ".kept.tmp"):
+        path.write_text("half")
     with directory.locked():
         assert (directory.path / "lock").read_text() == str(os.getpid())
+        assert not left.exists()
+        assert sorted(path.name for path in inner.iterdir()) == sorted([running.name, ".kept.tmp"])
     with directory.locked():  # given back at the end
         pass
 

@@ -5,17 +5,29 @@ import sys
 import textwrap
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from command import main, refused
 
+from icl_lab.hypotheses import REFERENCES
+from icl_lab.hypotheses.bank import build_bank
 from icl_lab.learners.outside import OutsideLearner, checked, peeks
 from icl_lab.outcomes import Classes, Real
+from icl_lab.probes.battery import BATTERY, ask
+from icl_lab.probes.compiled_once import read_all
+from icl_lab.report.data import load
+from icl_lab.report.probes import probe_rows, seen_and_predicted
+from icl_lab.report.tally import blocks
 from icl_lab.runs import outside
+from icl_lab.runs.analysis import Judged, analyse
 from icl_lab.runs.config import JudgeConfig
+from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError
-from icl_lab.runs.results import read_results
-from icl_lab.tasks import Described, LinearRegression, MarkovChain, Pool
+from icl_lab.runs.results import read_results, write_results
+from icl_lab.runs.yaml_file import read_yaml
+from icl_lab.tasks import BooleanRules, Described, LinearRegression, MarkovChain, Pool
 
 TASK = LinearRegression(dimension=2, examples=4)
 SOURCE = """
@@ -49,6 +61,14 @@ SOURCE = """
     def empty(x, y):
         answers = np.cumsum(y, axis=1) - y
         return np.where(np.arange(y.shape[1]) > 0, answers, np.nan)
+
+    def scaled(x, y):
+        if not np.std(y, axis=1).all():
+            raise ZeroDivisionError("labels without a spread")
+        return ridge(x, y)
+
+    def lost(x, y):
+        return np.where(np.arange(len(y)) == 2, np.inf, last(x, y))
 
     number = 3
 """
@@ -94,7 +114,8 @@ def test_one_that_answers_the_last_position_only_leaves_the_others_unanswered(mo
         ("brought:peeking", "the answer at position 0 depends on what comes later"),
         ("brought:wrong_shape", r"shape \(3, 2, 1, 1\) should be \(4, 5\)"),
         ("brought:broken", "RuntimeError: no such layer and more"),
-        ("brought:empty", r"not finite at position 0"),
+        ("brought:empty", r"not finite at position 0 of prompt 0; without examples 0 is an answer$"),
+        ("brought:lost", r"not finite for prompt 2$"),
         ("exits:answer", r"cannot import 'exits': SystemExit: 3"),
     ],
 )
@@ -116,16 +137,88 @@ def test_classes_are_answered_with_probabilities():
     assert peeks(oracle, prompts) == 0
 
 
-def test_it_is_judged_stored_and_reused(module, tmp_path, bank, monkeypatch):
+def test_it_is_judged_probed_stored_and_reused(module, tmp_path, bank, monkeypatch):
     monkeypatch.setattr(outside, "build_bank", lambda *_: bank)
-    config = JudgeConfig(prompts=192, calibration=192, snapshots=0, bootstrap=10, planted=False)
+    config = JudgeConfig(prompts=192, calibration=192, bootstrap=10, probes=["label_copying", "label_linearity"])
     directory = outside.judge_outside("brought:ridge", bank.task, {"kind": "x"}, config, tmp_path / "runs")
     dataset = read_results(directory)[0]["learner"]
     verdict = json.loads(str(dataset["verdict"].values[0]))
     assert verdict["supported"] == ["H1", "H2"]
+    recorded = read_yaml(directory.config_file)["judge"]
+    assert recorded["battery"]
+    assert {name: recorded[name] for name in outside.WITHIN} == outside.WITHIN
+    seen, predicted = (dataset[name].isel(member=0) for name in ("probe_seen", "probe_predicted"))
+    assert float(np.abs(seen - predicted.sel(hypothesis="H1")).max()) < 1e-3  # ridge does what ridge predicts
+    differing = (seen - predicted.sel(hypothesis="H4")).sel(statistic="label_linearity: nonlinearity")
+    assert float(differing) < -0.05  # and what retrieves a member of the pool is not linear in the labels
+    subject = load(directory.path).subjects[0]
+    shown = seen_and_predicted(subject)
+    assert shown is not None
+    assert all(len([*probe_rows(shown, subject.trained[0], name)]) == 4 for name in dataset["hypothesis"].values)
+    assert "Not asked: derivatives of its answers and what is inside it" in subject.text("description")
     said = []
     outside.judge_outside("brought:ridge", bank.task, {"kind": "x"}, config, tmp_path / "runs", said.append)
     assert said == [f"reusing {directory.path}: nothing has changed since it was made"]
+
+
+@pytest.fixture
+def battery(monkeypatch):
+    """Asks a callable of the module the battery without references to compare it with: probes that were read, left."""
+
+    def read_only(members, dataset, seed, bootstrap, names, progress):
+        task = members[0].bank.task
+        asked = {name: ask(BATTERY[name], task, jax.random.key(seed), outside.PROMPTS) for name in names}
+        return dataset.assign_attrs(read_all(members[0].learner, task, asked, outside.PROMPTS))
+
+    monkeypatch.setattr(outside, "seen_and_predicted", read_only)
+
+    def asked(brought, task, **settings):
+        bank = build_bank(task, 0, 8, 8, {"label_mean": REFERENCES["label_mean"]})
+        judged = Judged("brought", "trained", brought, bank)
+        found, left = outside.with_battery(judged, xarray.Dataset(), JudgeConfig(**settings))
+        return found.attrs, left
+
+    return asked
+
+
+def test_a_probe_on_whose_prompts_it_fails_is_left_out_and_why_is_said(module, battery):
+    names = ["label_linearity", "label_copying", "label_noise"]
+    read, left = battery(learner("brought:scaled"), TASK, probes=names)
+    assert set(read) == {"label_copying", "label_noise"}
+    assert list(left) == ["label_linearity"]
+    assert left["label_linearity"].endswith("labels without a spread")
+    said = outside.described_asking(True, left)
+    assert "Probes left out: linearity in the labels (" in said
+    assert said.endswith("labels without a spread).")
+    assert "were switched off" in outside.described_asking(False, {})
+
+
+@pytest.mark.parametrize(
+    "task", [MarkovChain(states=2, examples=5), BooleanRules(bits=2, examples=4)], ids=["chain", "rules"]
+)
+def test_probes_of_other_positions_are_left_out_of_one_that_answers_the_last_only(task, battery):
+    def uniform(x, y):
+        return jax.nn.softmax(jnp.zeros((len(x), task.outcomes.size)))  # one that computes with JAX itself
+
+    read, left = battery(OutsideLearner(uniform, task.outcomes, last_only=True), task)
+    assert set(left) == {name for name in outside.ELSEWHERE if BATTERY[name].applies(task)}
+    assert left
+    assert all(np.isfinite(values).all() for values in read.values())
+
+
+@pytest.mark.parametrize("value", [0.0, 1e30])
+def test_answers_that_say_nothing_or_everything_are_judged_in_silence(bank, value, tmp_path):
+    """Warnings are errors here: shares of a distance of 0 or infinity."""
+    judged = Judged("x", "trained", OutsideLearner(lambda x, y: np.full(y.shape, value)), bank)
+    directory = RunDirectory(tmp_path)
+    found = analyse([judged], np.ones(bank.task.positions, bool), 10)
+    write_results(directory, {"learner": found})
+    directory.finish()
+    (entry,) = blocks(load(tmp_path))
+    assert entry.status == "unexplained"
+    if not value:
+        shares = found["distance"].values[0].min(1) / entry.subject.thresholds.floor
+        np.testing.assert_allclose([row.remainder for row in entry.rows], shares)
 
 
 def test_other_answers_are_another_run(module):

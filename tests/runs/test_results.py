@@ -14,6 +14,7 @@ from icl_lab.runs.claims import Claim, claims_table, failed, read_claims, update
 from icl_lab.runs.config import parse_config
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.errors import InputError
+from icl_lab.runs.progress import watch
 from icl_lab.runs.results import check_results, read_results, write_results
 
 
@@ -146,3 +147,18 @@ def test_the_table_shows_what_failed(capsys):
     lines = console.export_text().splitlines()
     assert any("A1.loss" in line and "yes" in line and "0.2062" in line for line in lines)
     assert any("A8.sign" in line and "NO" in line for line in lines)
+
+
+def test_a_long_name_of_a_claim_is_shown_whole():
+    name = "linear_attention_of_one_layer." + 30 * "x"
+    console = Console(width=60, record=True)
+    console.print(claims_table([dataclasses.replace(CLAIMS[0], id=name)]))
+    folded = "".join(line.split("│")[1].strip() for line in console.export_text().splitlines() if "│" in line)
+    assert folded == name
+
+
+def test_what_is_said_beside_a_bar_is_no_markup():
+    console = Console(width=80, force_terminal=True, record=True, file=io.StringIO())
+    with watch("a", 10, 0, console) as display:
+        display.say("damaged [red] :zero:")
+    assert "damaged [red] :zero:" in console.export_text()

@@ -3,7 +3,7 @@
 import pytest
 
 from icl_lab.runs.errors import InputError
-from icl_lab.runs.yaml_file import read_yaml
+from icl_lab.runs.yaml_file import dump_yaml, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,23 @@ from icl_lab.runs.yaml_file import read_yaml
         ("3", 3),
         ("2024-01-01", "2024-01-01"),
         ("1e", "1e"),
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("+7", 7),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
+        ("on", "on"),
+        ("No", "No"),
+        ("true", True),
     ],
 )
-def test_numbers(write, text, value):
+def test_values(write, text, value):
     found = read_yaml(write(f"key: {text}\n"))["key"]
     assert found == value
     assert type(found) is type(value)
+    written = dump_yaml({"key": value, "text": text})
+    assert read_yaml(write(written)) == {"key": value, "text": text}
 
 
 @pytest.mark.parametrize(

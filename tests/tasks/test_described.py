@@ -59,6 +59,11 @@ def test_members_of_an_ensemble_have_names_enough():
         parse_config({"name": "x", "subjects": {"a": one}}, "x")
 
 
+def test_a_task_is_missing_where_none_is_described():
+    with pytest.raises(InputError, match=r"^x: subjects\.a\.task\.base: is missing; give a block such as"):
+        parse_config({"name": "x", "subjects": {"a": {"task": {"kind": "described", "examples": 4}}}}, "x")
+
+
 def test_an_edited_task_inside_another_is_another_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -22,8 +22,7 @@ def ours(settings: TrainingSettings) -> dict:
     @jax.jit
     def step(carry: tuple, index: jax.Array, learning_rate: float, decay: float) -> tuple:
         params, state = carry
-        params, state, _ = descend(settings, params, gradient_at(params), state, index, learning_rate, decay)
-        return params, state
+        return descend(settings, params, gradient_at(params), state, index, learning_rate, decay)
 
     carry = (START, direction(settings).init(START))
     for index in range(STEPS):

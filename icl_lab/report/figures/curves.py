@@ -16,7 +16,7 @@ EXACT, ZERO = "exact learner", "uninformed"
 
 @dataclass(frozen=True)
 class Curve:
-    """Squared errors [regime, position], median over members; references that are not named have no title."""
+    """Losses [regime, position], median over members; references that are not named have no title."""
 
     title: str
     colour: str

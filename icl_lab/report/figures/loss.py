@@ -1,4 +1,4 @@
-"""Squared error against the number of examples in context, with every reference: a few named, the rest pale."""
+"""Loss against the number of examples in context, with every reference: a few named, the rest pale."""
 
 from __future__ import annotations
 

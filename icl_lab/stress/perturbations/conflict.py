@@ -13,6 +13,8 @@ from icl_lab.tasks import Task
 def _applies(task: Task) -> str:
     if not hasattr(task, "noise") or not float(jnp.max(jnp.asarray(task.noise))) > 0:
         return f"labels of {type(task).__name__} without noise cannot contradict each other; give it some"
+    if task.examples < 2:
+        return "two labels contradict each other: give at least 2 examples"
     return exchangeable_pairs(task)
 
 

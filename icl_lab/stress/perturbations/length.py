@@ -9,7 +9,9 @@ from icl_lab.tasks import Task
 
 
 def _applies(task: Task) -> str:
-    return f"longer prompts of {type(task).__name__} hold more than its own do" if task.latent_is_by_position else ""
+    if task.latent_is_by_position or task.graph is not None:
+        return f"longer prompts of {type(task).__name__} hold more than its own do"
+    return ""
 
 
 def _longer(task: Task, strength: Strength) -> Task:

@@ -69,6 +69,12 @@ def _applies(task: Task) -> str:
     return undescribed(task) or knows_weighted(task)
 
 
+def _can_be_distracted(task: Task) -> str:
+    if task.examples < 2:
+        return "some examples are of another task and some are not: give at least 2"
+    return _applies(task)
+
+
 def _switching(task: Task, strength: Strength) -> Task:
     if not strength:
         return task
@@ -106,7 +112,7 @@ DISTRACTORS = Perturbation(
     unit="share of the examples that are of another task",
     strengths=(0.0, 0.25, 0.5, 0.75),
     standard=0.5,
-    applies=_applies,
+    applies=_can_be_distracted,
     task=_distracted,
     prompts=_after_distractors,
 )
