@@ -4,8 +4,8 @@
 
 Claim     Of an attention-only transformer of two layers with one head each, asked for one state of a tree of states,
           the first layer's head attends from states to their parents: more than half of its attention goes there, more
-          than to the keys of any other known pattern and more than before training, and its pattern is more like the
-          graph than like any of those.
+          than to the keys of any other known pattern and more than before training; most of every state's own
+          attention does; and its pattern is more like the graph than like any other.
 Source    Nichani et al. 2024, "How transformers learn causal structure with gradient descent".
 Time      quick: two minutes of processor time. paper: on an accelerator, not yet run.
 
@@ -16,8 +16,11 @@ second looks for the tokens whose parent equals the last state. Loss is on that 
 prompts and over the states that have a parent; s_0 is left out, as all tokens that see themselves only. Likeness is the
 cosine of `attention_likeness`. Uniform attention, which pays 1 to what is visible, enters there only.
 
-One edge of the eight is *missed* in every seed, that of the last state with a parent: the networks hardly use it. The
-exact learner without it loses .019 nats to the exact one, nearly all of the .022 to .024 that the networks lose.
+The graph is found whole, .91 to .93 of the attention in three seeds, the answers less so: 2.046 to 2.047 nats where the
+exact learner has 1.990. There is no normalisation here, as in the source. With layer normalisation and half the
+learning rate three seeds came to 2.012 to 2.014, and left out the edge 1 → 8 (attention .79 to .85). On other graphs it
+did not leave the plateau of the first steps in time (graph_seed 3, three seeds, and 10, one); without it one seed each
+came to .79 (5 of 6 edges) and .62 (5 of 8).
 """
 
 from typing import Any
@@ -142,7 +145,6 @@ def claims_of(name: str, task: Any, prompts: Prompts, found: list[list[dict[str,
             "all",
             [f"{own.sum()} ({text or 'none'})" for own, text in zip(places, names, strict=True)],
             [bool(own.all()) for own in places],
-            gate="report",
         ),
         members_claim(
             f"{name}.loss",
