@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.formats import Interleaved
+from icl_lab.learners import TransformerLearner
 from icl_lab.learners.linear import ridge
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.models.flops import performed_step_flops, step_flops
+from icl_lab.probes.patching import interchange_effect
 from icl_lab.tasks import LinearRegression
 from icl_lab.training import Member, TrainingSettings, init_state, stack, train_chunk
 from icl_lab.training.loop import train_step
@@ -69,6 +71,7 @@ class Shape:
 
 
 REFERENCE = Shape(layers=4, heads=4, width=64, batch=256, dimension=8, examples=15)
+PATCHED = Shape(layers=4, heads=4, width=64, batch=256, dimension=8, examples=12)
 SMALL = Shape(layers=2, heads=2, width=32, batch=64, dimension=4, examples=7)
 
 
@@ -203,9 +206,51 @@ def learner_rows(prompts: int = 1280, loop_prompts: int = 64) -> list[Row]:
     ]
 
 
+class Patching:
+    """Interchange patching of one site at all layers and tokens, compiled; calls give the effects."""
+
+    def __init__(self, shape: Shape, site: str = "resid_post"):
+        model = Model(shape.config)
+        keys = jax.random.split(jax.random.key(0), 3)
+        self.learner = TransformerLearner(model.init(keys[0]), model, FORMAT)
+        self.target, self.source = (jax.jit(shape.task.sample, static_argnums=1)(key, shape.batch) for key in keys[1:])
+        self.compiled = interchange_effect.lower(self.learner, self.source, self.target, site=site).compile()
+
+    def __call__(self) -> jax.Array:
+        return self.compiled(self.learner, self.source, self.target)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the program works in, besides what it is given and gives; 0 where the compiler does not say."""
+        return int(getattr(self.compiled.memory_analysis(), "temp_size_in_bytes", 0))
+
+
+def patching_rows(shape: Shape = PATCHED) -> list[Row]:
+    """Patched answers per second against plain ones, and the memory it takes.
+
+    Of a patch at `resid_post` of layer l only the layers above l are run, 1.5 of 4 on average: 2.7 times as many
+    patched answers as plain ones could be had, were recording free. Pairs are run some at a time, patches one by one.
+    """
+    patching = Patching(shape)
+    forward = jax.jit(lambda learner, prompts: learner(prompts).mean_target())
+    actions: dict[str, Callable[[], object]] = {
+        "patched": patching,
+        "forward": lambda: forward(patching.learner, patching.target),
+    }
+    seconds = shortest(actions, repetitions=3)
+    patches = shape.layers * shape.tokens * shape.batch
+    rates = {"patched": patches / seconds["patched"], "forward": shape.batch / seconds["forward"]}
+    where = f"{shape.layers} layers × {shape.tokens} tokens, {shape.batch} pairs"
+    return [
+        Row(f"patching {where}, width {shape.width}", seconds["patched"], "s"),
+        Row("its patched answers against plain answers, per second", rates["patched"] / rates["forward"], "×", "2–3"),
+        Row("its working memory", patching.memory / 2**20, "MiB", "≤ 16"),
+    ]
+
+
 def measure() -> list[Row]:
     """All figures, in under a minute and a half, most of it compilation."""
-    return [*training_rows(), *ensemble_rows(), *learner_rows()]
+    return [*training_rows(), *ensemble_rows(), *learner_rows(), *patching_rows()]
 
 
 def run() -> int:

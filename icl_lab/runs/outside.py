@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 TRIED = 4  # prompts that a callable is tried on before it is judged
 ELSEWHERE = ("joint_probability", "martingale", "implied_prior")  # probes that read more than the last answer
-WITHIN = {"snapshots": 0, "planted": False, "mechanism": False, "mechanism_over_time": False, "stress": False}
+WITHIN = dict.fromkeys(("planted", "mechanism", "mechanism_over_time", "maps", "stress"), False) | {"snapshots": 0}
 NOT_ASKED = (
     "Not asked: derivatives of its answers and what is inside it, which a function of numpy arrays does not show, and "
     "stress tests, which change the prompts of networks trained here."

@@ -247,6 +247,15 @@ def test_a_task_whose_prompts_hold_more_than_pairs_is_refused(module, tmp_path):
         outside.judge_outside("brought:ridge", described, {}, JudgeConfig(), tmp_path)
 
 
+@pytest.mark.parametrize(("options", "asked"), [((), True), (("--no-battery",), False)])
+def test_the_command_asks_the_battery_unless_told_not_to(module, monkeypatch, options, asked):
+    def told(spec, task, described, config, output, say):
+        raise InputError(f"battery: {config.battery}")
+
+    monkeypatch.setattr(outside, "judge_outside", told)
+    refused(main("judge", "brought:ridge", *options), f"battery: {asked}")
+
+
 def test_the_command_refuses_in_one_line(module):
     refused(main("judge", "brought:peeking"), "depends on what comes later")
     refused(main("judge", "brought:ridge", "--task", "linear_regresion"), "did you mean 'linear_regression'?")
