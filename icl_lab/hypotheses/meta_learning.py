@@ -1,13 +1,8 @@
 """H3: pretraining installed an inner optimiser and its starting point (Finn et al. 2017; Kirsch et al. 2022)."""
 
-from typing import Any
-
-from jaxtyping import Array
-
 from icl_lab.hypotheses.base import Hypothesis, Signature
 from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_delta_rule, train_meta_sgd
 from icl_lab.learners.reference import Reference, geometric, is_stream
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
 # (number of steps, causal). One step has one form only.
@@ -23,16 +18,11 @@ def _learn(task: Task) -> dict[str, MetaParameters]:
     return {_name(*form): found for form, found in zip(FORMS, train_meta_sgd(task, FORMS), strict=True)}
 
 
-def _descend(task: Task, prompts: Prompts, steps: int, rates: Array, **parameters: Any) -> Predictions:
-    """`meta_sgd` of the first `steps` of the learned rates, which are as many."""
-    return meta_sgd(task, prompts, rates=rates[:steps], **parameters)
-
-
 def _meta_sgd(steps: int, causal: bool) -> Reference:
     return Reference(
         _name(steps, causal),
         f"Meta-SGD, {steps} step{'s' if steps > 1 else ''}" + (", causal" if causal else ""),
-        _descend,
+        meta_sgd,
         settings=(("steps", steps), ("causal", causal)),
         grid=lambda s: {"scale": geometric(0.5, 2.0, 7)},
         degrees=(("scale", steps),),

@@ -16,8 +16,7 @@ from jaxtyping import Array
 
 from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.formats import Format, Paired, Stream
-from icl_lab.learners.bayes import pool_bayes, pool_map
-from icl_lab.learners.counts import context_counts
+from icl_lab.learners.bayes import pool_bayes, pool_map, population_bayes
 from icl_lab.learners.gradient import gradient_descent, gradient_descent_plus_plus
 from icl_lab.learners.kernels import softmax_kernel
 from icl_lab.learners.meta import meta_sgd
@@ -195,7 +194,7 @@ CONSTRUCTIONS: dict[str, Construction] = {
                 Paired(),
                 built.learned_descent(task.examples, _learned(task)["initial"][:, 0], _learned(task)["rates"]),
             ),
-            lambda task: _algorithm(task, "meta_sgd_2", meta_sgd, {"causal": False}, **_learned(task)),
+            lambda task: _algorithm(task, "meta_sgd_2", meta_sgd, {"steps": 2, "causal": False}, **_learned(task)),
         ),
         Construction(
             "softmax_kernel",
@@ -234,7 +233,7 @@ CONSTRUCTIONS: dict[str, Construction] = {
             lambda task: _learner(
                 task, Stream(), built.bigram_counts(task.inputs_size, task.positions, float(task.concentration))
             ),
-            lambda task: _algorithm(task, "context_counts", context_counts, {}, concentration=task.concentration),
+            lambda task: _algorithm(task, "population_bayes", population_bayes, {}),
         ),
         Construction(
             "pool_posterior",

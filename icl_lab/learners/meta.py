@@ -24,8 +24,14 @@ def meta_sgd(
     rates: Float[Array, "step feature"],
     scale: Array | float = 1.0,
     causal: bool = False,
+    steps: int | None = None,
 ) -> Predictions:
-    """θ_{k+1} = θ_k − s·A_k∇L(θ_k) from θ_0 = `initial` with diagonal A_k = `rates`; s rescales all step sizes."""
+    """θ_{k+1} = θ_k − s·A_k∇L(θ_k) from θ_0 = `initial` with diagonal A_k = `rates`; s rescales all step sizes.
+
+    Args:
+        steps: how many of the rates are taken; None: all.
+    """
+    rates = rates[:steps]
     outcomes, phi = task.outcomes, task.features(prompts.x)
     targets = outcomes.targets(prompts.y)
     return outcomes.from_natural(unrolled_descent(outcomes, phi, targets, initial, scale * rates, None, causal))
