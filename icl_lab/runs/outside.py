@@ -100,7 +100,7 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> tuple[Outsi
         checked(answers, y.shape[:1] if last_only else y.shape, task.outcomes)
         learner = OutsideLearner(function, task.outcomes, last_only)
         at = peeks(learner, prompts)
-    except Exception as error:  # the user's code: its words, in one line, are the best that can be said
+    except (Exception, SystemExit) as error:  # the user's code: its words, in one line, are the best that can be said
         reason = " ".join(str(error).split())
         raise InputError(f"{spec}: called with x {x.shape} and y {y.shape}: {type(error).__name__}: {reason}") from None
     if at is not None:
@@ -112,8 +112,10 @@ def adapted(spec: str, function: Function, task: Task, seed: int) -> tuple[Outsi
 
 
 def fingerprint(answers: np.ndarray) -> str:
-    """Digest of the answers in a trial, to four digits: weights that a file holds show there."""
-    return hashlib.sha256(np.round(answers.astype(float), 4).tobytes()).hexdigest()[:16]
+    """Digest of the answers in a trial, to 1e-4 of their size: weights that a file holds show there."""
+    size = np.sqrt(np.mean(np.square(answers.astype(float)))) or 1.0
+    relative = np.round(answers.astype(float) / size, 4)
+    return hashlib.sha256(relative.tobytes() + f"{size:.4g}".encode()).hexdigest()[:16]
 
 
 def with_battery(

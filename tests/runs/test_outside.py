@@ -53,6 +53,9 @@ SOURCE = """
     def broken(x, y):
         raise RuntimeError("no such layer\\nand more")
 
+    def leaves(x, y):
+        raise SystemExit(3)
+
     def few(x, y):
         if len(x) > 8:
             raise MemoryError("at most 8")
@@ -114,6 +117,7 @@ def test_one_that_answers_the_last_position_only_leaves_the_others_unanswered(mo
         ("brought:peeking", "the answer at position 0 depends on what comes later"),
         ("brought:wrong_shape", r"shape \(3, 2, 1, 1\) should be \(4, 5\)"),
         ("brought:broken", "RuntimeError: no such layer and more"),
+        ("brought:leaves", "SystemExit: 3"),
         ("brought:empty", r"not finite at position 0 of prompt 0; without examples 0 is an answer$"),
         ("brought:lost", r"not finite for prompt 2$"),
         ("exits:answer", r"cannot import 'exits': SystemExit: 3"),
@@ -230,6 +234,13 @@ def test_other_answers_are_another_run(module):
 
     assert digest(ridge) == digest(ridge)
     assert digest(lambda x, y: 1.1 * ridge(x, y)) != digest(ridge)
+
+
+def test_small_answers_have_a_fingerprint_of_their_own():
+    answers = np.random.default_rng(0).normal(size=(4, 5))
+    found = {outside.fingerprint(scale * answers) for scale in (1.0, 1e-5, 1.5e-5, 0.0)}
+    assert len(found) == 4
+    assert outside.fingerprint(answers * (1 + 1e-9)) == outside.fingerprint(answers)
 
 
 def test_what_fails_only_on_the_judges_prompts_is_said_in_one_line(module, tmp_path, bank, monkeypatch):
