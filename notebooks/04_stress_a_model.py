@@ -14,8 +14,8 @@
 # In-context learning fails in known ways: the order of the examples matters, far examples fade, a task that changes in
 # mid-prompt is noticed late. To turn such an impression into a number two things must be kept apart. On a changed
 # prompt even the exact learner of the training prior does worse than one who knows of the change; that loss is
-# *unavoidable*. What a model loses beyond it is a *bias of its mechanism*. With c the exact learner who knows, t the
-# exact learner of the training prior, s the subject, and distances D in nats,
+# *unavoidable* for whoever knows that prior alone. What a model loses on top is its *bias*. With c the exact learner
+# who knows, t the exact learner of the training prior, s the subject, and distances D in nats,
 #
 #     mismatch = D(c‖t)        bias = D(c‖s) − D(c‖t)        moved = D(s before ‖ s after)
 #

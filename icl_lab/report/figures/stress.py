@@ -1,4 +1,4 @@
-"""The stress profile: what every change of the prompt costs, and how much of it no mechanism could avoid."""
+"""The stress profile: what every change of the prompt costs, and how much of it the training prior costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from icl_lab.report.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJE
 READING = (
     "Upper rows: nats that the network (dots: members, with 95% intervals over prompts) loses per answer on changed "
     "prompts against the exact learner who knows of the change. Grey bar: what the exact learner of the training prior "
-    "loses there, which no mechanism could avoid; a dot right of its end is a bias of the mechanism. Lower rows: "
+    "loses there; a dot right of its end loses more, one to its left less. Lower rows: "
     "changes that keep all information, and how far the answer moves: 0 for the exact learner. Coloured ticks: "
     "the nearest reference of each hypothesis, its median over members (an arrow: farther than the axis shows); ×: a "
     "learner that knows nothing."
@@ -76,7 +76,7 @@ def draw(subject: Subject) -> Drawing | LeftOut:
 
 
 def _shown(subject: Subject, name: str, aligned: bool) -> dict[str, np.ndarray]:
-    """What one row draws: the members' values with intervals, references, chance, and what is unavoidable."""
+    """What one row draws: the members' values with intervals, references, chance, and what the training prior costs."""
     place = [str(n) for n in subject.data["perturbation"].values].index(name)
 
     def of(variable: str, *dims: str) -> np.ndarray:
@@ -143,7 +143,7 @@ def _key(figure: Figure) -> None:
     """What the marks mean, below the panels."""
     networks = [
         Line2D([], [], color=SUBJECT, marker="o", markersize=4, linewidth=1.0, label="a network, 95% over prompts"),
-        Patch(color=CONTEXT, label="unavoidable (training prior, exact)"),
+        Patch(color=CONTEXT, label="exact learner of the training prior"),
         Line2D([], [], color=MUTED, marker="x", markersize=5, linewidth=0, label="knows nothing"),
         Line2D([], [], color=SUBJECT, marker="<", markersize=4, linewidth=0, label=f"left edge: {LEAST:.4f} or less"),
     ]
@@ -181,9 +181,9 @@ def _takeaway(
     worst = sorted(((value, name) for name, value in added.items() if value > 0.001), reverse=True)[:2]
     if worst:
         items = [f"{told[name]['title']} (+{number(value)} nats)" for value, name in worst]
-        parts.append(f"beyond what is unavoidable it loses most by {listing(items)}")
+        parts.append(f"beyond the training prior's own loss it loses most by {listing(items)}")
     elif added:
-        parts.append("it loses nothing beyond what is unavoidable")
+        parts.append("it loses nothing beyond the training prior's own loss")
     if moved:
         value, name = max((value, name) for name, value in moved.items())
         parts.append(f"of changes that say nothing new, {told[name]['title']} moves it most ({number(value)} nats)")
