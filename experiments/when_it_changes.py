@@ -6,7 +6,7 @@ Claim     Trained on few tasks a transformer ends nearest to a learner that has 
           pool, or the most probable member); trained on many, nearest to one that has not; and on the way it is nearest
           to cheaper algorithms. The map of pool size × training step shows where which holds and what is unexplained.
 Source    Raventós et al. 2023 (pool size); Singh et al. 2023, Park et al. 2024 (training step).
-Time      quick: about six minutes on two cores. paper: more pools and seeds, on an accelerator, not yet run.
+Time      quick: three and a half minutes on two cores. paper: more pools and seeds, on an accelerator, not yet run.
 
 At every log-spaced snapshot every member is judged like a finished model (`icl_lab.hypotheses.judge`): parameters of
 all references refitted, three prompt sets. "Nearest" is the reference of least distance relative to that of the answer
