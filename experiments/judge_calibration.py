@@ -7,8 +7,8 @@ Claim     Planted references are identified, .97 of them on linear regression at
           hypothesis that the judge does not know is false in at most .02; no reference that is the same function as the
           subject is rejected. What is supported once the truth is removed from the candidates is published.
 Source    This lab's own control, on prompts, pools, parameters and noise of seeds that the rule was not chosen on.
-Time      quick: estimated at 3 to 5 minutes on two cores, from a family's 75 CPU seconds and the training of two
-          students; not yet timed as a whole. paper: all families at full size and students, not yet run.
+Time      quick: three and a half minutes on two cores; with one draw of each learner 23 of 24 is below the gate of
+          .97, and 81 learners cannot bound false support by 2%. paper: all families at full size, not yet run.
 
 What `icl-lab calibrate` does, at the size of the preset, and a page with the matrix of what was planted against what
 was said. The preset's own subjects are transformers taught by a reference: they are judged as well, where they come
