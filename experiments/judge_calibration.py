@@ -25,9 +25,8 @@ from icl_lab.calibration.distilled import answered, apart
 from icl_lab.calibration.truth import named, scored, truth_of
 from icl_lab.hypotheses.bank import build_bank
 from icl_lab.hypotheses.judge import compare, judge
-from icl_lab.learners import TransformerLearner
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.probes.answers import answers_of
 from icl_lab.report.calibration import build
 from icl_lab.runs.calibrate import CalibrationConfig, calibrate
 from icl_lab.runs.claims import Claim, read_claims
@@ -57,25 +56,18 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
     return [*read_claims(found.claims_file), *(taught(config, subject) for subject in subjects.values())]
 
 
-@jax.jit
-def answers(learner: ReferenceLearner | TransformerLearner, prompts: Prompts) -> Predictions:
-    """A learner's answers at full precision."""
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
-
-
 def taught(config: RunConfig, subject: TrainedSubject) -> Claim:
     """Of every student near enough to its teacher, what is named is true of the teacher, and something is."""
     member = subject.members[0].member
     teacher = member.teacher
     assert isinstance(teacher, ReferenceLearner)
     bank = answered(build_bank(member.task, FIRST_SEED, config.judge.prompts, config.judge.prompts), subject.format)
-    function = jax.tree.map(np.asarray, answers(teacher, bank.prompts))
+    function = jax.tree.map(np.asarray, answers_of(teacher, bank.prompts))
     delta = apart(bank, function, function)[1]
     truth = truth_of(bank, function, teacher.reference.name, delta)
     shown, right = [], []
     for index in range(len(subject.members)):
-        student = jax.tree.map(np.asarray, answers(subject.learner(index), bank.prompts))
+        student = jax.tree.map(np.asarray, answers_of(subject.learner(index), bank.prompts))
         excess = float(np.max(np.divide(*apart(bank, student, function))))
         verdict = judge(compare(bank, student))
         if excess <= 1:

@@ -24,7 +24,7 @@ import numpy as np
 from icl_lab.files import write_atomically
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, judge, owner_of
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.probes.answers import answers_of
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.battery import key_of
@@ -86,13 +86,6 @@ def kind_of(reference: str) -> str:
     return "stored" if reference in STORED else "H1" if reference == TEMPERED else owner_of(reference)
 
 
-@jax.jit
-def answers(learner: Any, prompts: Prompts) -> Predictions:
-    """The model's answers, at full precision."""
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
-
-
 def look(comparison: Comparison) -> Look:
     """Verdict and distances of one comparison."""
     verdict = judge(comparison)
@@ -114,7 +107,7 @@ def follow(subject: TrainedSubject, config: RunConfig) -> list[list[Look]]:
                 asked = config.judge
                 banks[key] = build_bank(planned.member.task, asked.seed, asked.prompts, asked.calibration)
             bank = banks[key]
-            found = jax.tree.map(np.asarray, answers(subject.learner(index, params), bank.prompts))
+            found = jax.tree.map(np.asarray, answers_of(subject.learner(index, params), bank.prompts))
             rows[index].append(look(compare(bank, found)))
     return rows
 

@@ -27,6 +27,7 @@ from icl_lab.hypotheses.judge import THRESHOLDS, owner_of, zero_predictor
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, Params, TransformerConfig
 from icl_lab.models.constructions import one_layer_config
+from icl_lab.probes.answers import answers_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
@@ -91,15 +92,9 @@ def answered(bank: Bank, format: Format) -> Bank:
     return bank.score(scored)
 
 
-@jax.jit
-def _answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
-
-
 def student_answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
     """A network's answers at full precision, as numpy arrays."""
-    return jax.tree.map(np.asarray, _answers(learner, prompts))
+    return jax.tree.map(np.asarray, answers_of(learner, prompts))
 
 
 def known_student(bank: Bank, teacher: Teacher, params: Params, name: str) -> KnownSubject:

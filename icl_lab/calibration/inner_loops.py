@@ -28,7 +28,8 @@ from icl_lab.hypotheses.bank import Bank
 from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.models import Params
 from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel, online_gd
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.probes.answers import answers_of
+from icl_lab.prompts import Predictions
 from icl_lab.tasks import LinearRegression, Task
 
 FORMAT = Paired()
@@ -133,7 +134,7 @@ def known_loop(bank: Bank, loop: InnerLoop, params: Params, name: str) -> KnownS
     ideal = algorithm_learner(loop, algorithm, task)
 
     def answers(learner: RecurrentLearner) -> Predictions:
-        return jax.tree.map(np.asarray, _answers(learner, bank.prompts))
+        return jax.tree.map(np.asarray, answers_of(learner, bank.prompts))
 
     return KnownSubject(
         kind="inner loop",
@@ -143,9 +144,3 @@ def known_loop(bank: Bank, loop: InnerLoop, params: Params, name: str) -> KnownS
         noises=("none",),
         function=functools.partial(answers, ideal),
     )
-
-
-@jax.jit
-def _answers(learner: RecurrentLearner, prompts: Prompts) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()

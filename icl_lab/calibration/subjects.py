@@ -18,6 +18,7 @@ from icl_lab.hypotheses.judge import owner_of
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.decoys import label_median
 from icl_lab.models import Model, TransformerConfig
+from icl_lab.probes.answers import answers_of
 from icl_lab.prompts import Predictions, Prompts
 from icl_lab.streams import stream
 from icl_lab.tasks import Task
@@ -184,11 +185,6 @@ def _median(task: Task, prompts: Prompts) -> Predictions:
     return jax.tree.map(np.asarray, _median_answers(task, prompts))
 
 
-@jax.jit
-def _untrained_answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
-    return learner(prompts).answer()
-
-
 def _untrained(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
     """Two layers, two heads, width 32; initial weights one to three times as large as usual."""
     task = bank.task
@@ -208,6 +204,6 @@ def _untrained(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
             model = Model(config)
             params = jax.tree.map(lambda leaf: scale * leaf, model.init(stream(seed + draw, "untrained")))
             learner = TransformerLearner(params, model, format, task.outcomes)
-            return jax.tree.map(np.asarray, _untrained_answers(learner, bank.prompts))
+            return jax.tree.map(np.asarray, answers_of(learner, bank.prompts))
 
         yield KnownSubject("untrained", f"untrained {draw}", "untrained", answers, seed=seed + draw)
