@@ -26,13 +26,12 @@ s = t + a(c − t) all with 0 < a < 1 pass, also those that are mostly c; they a
 
 The quick preset, 5,000 steps: after 4 tasks networks are nearer to their pool's learner than to the changed prior's in
 all six priors (fresh w: .47 to .54 nats against 1.26 to 1.35; w × 3: 1.1 against 14; w + 1: .47 to .52 against 2.3).
-Beyond two tasks networks are at .33 to .39 nats
-from the pool's posterior, 3.1 to 3.3 from ridge; between two, at .22 to .30 against .36 to .43. Trained on fresh tasks
-all follow ridge, between two tasks (.08 to .11 against .60 to .64) and beyond (.8 to 1.1 against 1.6); beyond, weights
-are larger than in training, which costs these networks .8 to 1.1 nats at w × 2, nearly all of it bias. Networks of 4
-tasks are half as far from the pool's learner as the answer 0 for fresh w (44 to 50%) and other means (10 to 27%), not
-for other scales (52 to 71% at w × ½, × 2, × 3), where these claims fail. After 2,500 steps claims of one member each
-failed, of networks that were .15 nats off in the pool itself.
+Beyond two tasks networks are at .33 to .39 nats from the pool's posterior, 3.1 to 3.3 from ridge; between two, at .22
+to .30 against .36 to .43. Trained on fresh tasks all follow ridge, between two tasks (.08 to .11 against .60 to .64)
+and beyond (.8 to 1.1 against 1.6); beyond, weights are larger than in training, which costs these networks .8 to 1.1
+nats at w × 2, nearly all of it bias. Networks of 4 tasks are half as far from the pool's learner as the answer 0 for
+fresh w (44 to 50%) and other means (10 to 27%), not for other scales (52 to 71% at w × ½, × 2, × 3), where these claims
+fail. After 2,500 steps claims of one member each failed, of networks that were .15 nats off in the pool itself.
 """
 
 import functools

@@ -22,16 +22,15 @@ finds. Regression with fresh weights is reported: nothing makes a single vector 
 
 On six chains the added vector brings back .22 to .25, random ones .08 to .12 on average and .15 at most, another task's
 −.03 to −.01, the soft prompt .49 to .71: a third to a half of what one vector could do. Exchanged, at four times the
-difference, it brings
-.70, .71 and .61 of the answers nearer to its own task; the vector of a third task, which takes the examples' task away,
-too, .43 to .46; each random vector .23 to .55; all are chosen in the same way. It is first of nine in every seed (p =
-.0014 by the sum of ranks), in the third by less than the interval over prompts. The gate had asked for more, a lead
-beyond the interval over the best of eight in every seed, and failed so; it was changed to ranks before networks of
-other seeds (--seed 11 --judge.seed 11, six of them) were looked at: .67 to .78 against .46 to .57 at most, first of
-nine in all six (p = 2e-6), and beyond the interval in all six. Replaced, it makes .66 to .77 in the nine networks,
-random ones .53 to .66 at most. The examples' other tokens still tell the later layers their own task. In regression the
-added vector brings back nothing (−.01), the replaced one as much as another task's (.45 to .49): it silences an answer
-that is worse than none.
+difference, it brings .70, .71 and .61 of the answers nearer to its own task; the vector of a third task, which takes
+the examples' task away, too, .43 to .46; each random vector .23 to .55; all are chosen in the same way. It is first of
+nine in every seed (p = .0014 by the sum of ranks), in the third by less than the interval over prompts. The gate had
+asked for more, a lead beyond the interval over the best of eight in every seed, and failed so; it was changed to ranks
+before networks of other seeds (--seed 11 --judge.seed 11, six of them) were looked at: .67 to .78 against .46 to .57 at
+most, first of nine in all six (p = 2e-6), and beyond the interval in all six. Replaced, it makes .66 to .77 in the nine
+networks, random ones .53 to .66 at most. The examples' other tokens still tell the later layers their own task. In
+regression the added vector brings back nothing (−.01), the replaced one as much as another task's (.45 to .49): it
+silences an answer that is worse than none.
 """
 
 import dataclasses

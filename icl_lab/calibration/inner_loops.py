@@ -11,7 +11,8 @@ up to the parts of K that see labels and of V that see inputs, which training ta
 and the network is, as far as `distilled.apart` finds it near, online gradient descent of step η from θ_0: with one
 mini-batch for all examples, one step on them all. From θ_0 = 0 it is plain gradient descent (H5), else its start was
 learned (H3). Of regression the judge's references hold the single batch step. Online steps are none of them: what is
-true of such an inner loop no reference says, and support for anything is false.
+true of such an inner loop no reference says, and support of the function verdict for anything is false. The mechanism
+verdict looks at the fast weights, of either kind: what is true there is H5 or H3, as the parameters say.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.calibration.mechanisms import Known, MechanismRecord, judge_with_ruins, records_with_ruins
 from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.formats import Paired
 from icl_lab.hypotheses.bank import Bank
@@ -144,3 +146,18 @@ def known_loop(bank: Bank, loop: InnerLoop, params: Params, name: str) -> KnownS
         noises=("none",),
         function=functools.partial(answers, ideal),
     )
+
+
+def loop_mechanism_records(task: Task, loop: InnerLoop, params: Params, draw: int, key: Array) -> list[MechanismRecord]:
+    """Three records of the mechanism verdict: of a trained network, of random weights, and of a read-out times −3.
+
+    Args:
+        task, loop, params: the network and what it was trained on.
+        draw: its number among those of its kind.
+        key: of prompts and random weights.
+    """
+    assert isinstance(task, LinearRegression)
+    known = Known((read_off(params, task).hypothesis,))
+    learner = learner_of(loop, jax.tree.map(jnp.asarray, params), task)
+    turned = dataclasses.replace(learner, params={**learner.params, "readout": -3 * learner.params["readout"]})
+    return records_with_ruins(loop.name, draw, known, judge_with_ruins(learner, turned, task, key))

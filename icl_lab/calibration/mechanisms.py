@@ -1,8 +1,9 @@
-"""The mechanism verdict on transformers whose mechanism is known: the hand-built ones, and two kinds of ruins of them.
+"""The mechanism verdict on networks whose mechanism is known: built by hand or known by their parameters, and ruins.
 
 A verdict is right if it supports exactly the hypotheses that are true of the construction, and none of the same model
 with random weights, or with last heads that write −3 times what they did (all patterns there, the answer wrong). Where
-two hypotheses are the same circuit, both are true.
+two hypotheses are the same circuit, both are true. Trained delta-rule networks are judged in the same way
+(`calibration.inner_loops`); their read-out is what is reversed.
 """
 
 import dataclasses
@@ -12,7 +13,8 @@ from jaxtyping import Array
 
 from icl_lab.calibration.truth import KEYS
 from icl_lab.hypotheses.mechanism import MechanismVerdict, mechanism_verdict
-from icl_lab.learners.constructions import CONSTRUCTIONS, random_control, reversed_control
+from icl_lab.learners.constructions import CONSTRUCTIONS, Trained, random_control, reversed_control
+from icl_lab.tasks import Task
 
 SUPPORTED, REFUTED, NOT_TESTED = 1, -1, 0  # entries of the confusion matrix
 BUILT, RANDOM, REVERSED = "built", "random", "reversed"
@@ -62,21 +64,25 @@ def judge_construction(name: str, key: Array) -> dict[str, MechanismVerdict]:
     """
     row = CONSTRUCTIONS[name]
     learner = row.build(row.task)
+    return judge_with_ruins(learner, reversed_control(learner), row.task, key)
+
+
+def judge_with_ruins(learner: Trained, turned: Trained, task: Task, key: Array) -> dict[str, MechanismVerdict]:
+    """BUILT, RANDOM, REVERSED → the verdict on a network, on its model with random weights, and on a reversed one."""
     *keys, random_key = jax.random.split(key, 4)
-    learners = {BUILT: learner, RANDOM: random_control(learner, random_key), REVERSED: reversed_control(learner)}
+    learners = {BUILT: learner, RANDOM: random_control(learner, random_key), REVERSED: turned}
     return {
-        weights: mechanism_verdict(each, row.task, own)
-        for (weights, each), own in zip(learners.items(), keys, strict=True)
+        weights: mechanism_verdict(each, task, own) for (weights, each), own in zip(learners.items(), keys, strict=True)
     }
 
 
 @dataclasses.dataclass(frozen=True)
 class MechanismRecord:
-    """What the mechanism verdict said of one construction, or of a ruin of it.
+    """What the mechanism verdict said of one network, or of a ruin of it.
 
     Attributes:
-        name: the construction's.
-        draw: number of the draw of prompts and random weights.
+        name: of the construction, or of the kind of delta-rule network.
+        draw: number of the draw of prompts and random weights, or of the trained network.
         weights: BUILT, RANDOM or REVERSED.
         known, untested: as of `Known`; empty of ruins.
         supported, refuted, not_tested: the verdict.
@@ -111,9 +117,14 @@ class MechanismRecord:
 
 def mechanism_records(name: str, draw: int, key: Array) -> list[MechanismRecord]:
     """Three records: of a construction, of random weights, and of reversed ones."""
+    return records_with_ruins(name, draw, KNOWN[name], judge_construction(name, key))
+
+
+def records_with_ruins(name: str, draw: int, known: Known, said: dict[str, MechanismVerdict]) -> list[MechanismRecord]:
+    """The records of `judge_with_ruins`; of ruins nothing is true."""
     found = []
-    for weights, verdict in judge_construction(name, key).items():
-        true = KNOWN[name] if weights == BUILT else Known(())
-        said = (verdict.supported, verdict.refuted, verdict.not_tested)
-        found.append(MechanismRecord(name, draw, weights, true.hypotheses, true.untested, *said))
+    for weights, verdict in said.items():
+        true = known if weights == BUILT else Known(())
+        states = (verdict.supported, verdict.refuted, verdict.not_tested)
+        found.append(MechanismRecord(name, draw, weights, true.hypotheses, true.untested, *states))
     return found

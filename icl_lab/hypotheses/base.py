@@ -47,7 +47,7 @@ class Hypothesis:
         references: learners that compute what the hypothesis says, on any task they apply to.
         suffices: reference name → name of a simpler reference of another hypothesis. Where both are near, the simpler
             one explains the subject and this one adds nothing: it *coincides* and is not supported by itself.
-        mechanisms: the signatures it predicts inside a transformer, of all circuits that would make it true.
+        mechanisms: the signatures it predicts inside a network, of all circuits that would make it true.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""The mechanism verdict: which hypotheses describe how a transformer works. From internal and causal evidence only.
+"""The mechanism verdict: which hypotheses describe how a network works. From internal and causal evidence only.
 
 Every hypothesis lists the signatures of the circuits that would make it true, with thresholds fixed in advance. All are
 measured on the learner and on its random control, the same model with random weights of the same sizes. A signature
@@ -23,9 +23,8 @@ from jaxtyping import Array
 
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.hypotheses.base import Signature
-from icl_lab.hypotheses.mechanism_tests import MEASUREMENTS
+from icl_lab.hypotheses.mechanism_tests import MEASUREMENTS, Network
 from icl_lab.learners.constructions import random_control
-from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.tasks import Task
 
 Numbers = dict[str, dict[str, float]]
@@ -84,13 +83,15 @@ class MechanismVerdict:
         return dataclasses.asdict(self) | {"evidence": rows}
 
 
-def measure_all(learner: TransformerLearner, task: Task, key: Array, found: Numbers | None = None) -> Numbers:
+def measure_all(learner: Network, task: Task, key: Array, found: Numbers | None = None) -> Numbers:
     """Measurement → statistics, of all that apply.
 
     Args:
         found: of the learner whose control this is, which is looked at in the same way: with as many steps.
     """
-    rows = {name: row for name, row in MEASUREMENTS.items() if row.applies(learner, task)}
+    rows = {
+        name: row for name, row in MEASUREMENTS.items() if isinstance(learner, row.of) and row.applies(learner, task)
+    }
     return {name: row(learner, task, key, found[name] if found else None) for name, row in rows.items()}
 
 
@@ -98,11 +99,11 @@ def mechanism_verdict(learner: Any, task: Task, key: Array) -> MechanismVerdict:
     """Measure the learner and its random control and apply the rule of the module's docstring.
 
     Args:
-        learner: of anything but a `TransformerLearner` nothing can be tested.
+        learner: of what is neither a `TransformerLearner` nor a `RecurrentLearner` nothing can be tested.
         task: what it was trained on, or made for; prompts are drawn from it.
         key: of the prompts, and of the random control.
     """
-    if not isinstance(learner, TransformerLearner):
+    if not isinstance(learner, Network):
         return conclude({}, {})
     control_key, prompt_key = jax.random.split(key)
     control = random_control(learner, control_key)

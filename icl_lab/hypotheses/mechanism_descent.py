@@ -14,7 +14,7 @@ the order of the steps open (they almost commute), so both orders are tried, and
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -118,6 +118,30 @@ def candidates(layers: int, size: int) -> Candidates:
     return Candidates(count, learned, start, steps(learned[:, None] * spread, active[..., None] * spread, shared))
 
 
+def least_squares(errors: Callable[[Array], Array], start: Array, free: Array) -> Array:
+    """Where the sum of squared errors is smallest, by Levenberg and Marquardt's method.
+
+    Args:
+        errors: parameters → errors, both vectors.
+        start: parameters.
+        free: 1 where a parameter may move, 0 elsewhere.
+    """
+
+    def update(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        vector, damping = carry
+        error, slope = errors(vector), jax.jacfwd(errors)(vector) * free
+        normal = jnp.matmul(slope.T, slope, precision="highest")
+        damped = normal + jnp.diag(damping * jnp.diag(normal) + 1e-6 + (1 - free))
+        new = vector - free * jax.scipy.linalg.cho_solve(
+            jax.scipy.linalg.cho_factor(damped), jnp.matmul(slope.T, error, precision="highest")
+        )
+        better = jnp.square(errors(new)).sum() < jnp.square(error).sum()
+        return (jnp.where(better, new, vector), jnp.where(better, damping / 4, damping * 4)), None
+
+    (vector, _), _ = jax.lax.scan(update, (start, jnp.asarray(1e-2)), None, length=UPDATES)
+    return vector
+
+
 def fitted(start: Steps, free: Steps, phi: Array, y: Array, answers: Array, causal: bool) -> tuple[Steps, Array]:
     """The steps whose answers are nearest, by Levenberg and Marquardt's method, and the share they leave unexplained.
 
@@ -141,18 +165,7 @@ def fitted(start: Steps, free: Steps, phi: Array, y: Array, answers: Array, caus
             state = stepped(state, whole(vector).rates[layer], whole(vector).curvature[layer], causal)
         return (state.answer - answers) / scale
 
-    def update(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        vector, damping = carry
-        error, slope = errors(vector), jax.jacfwd(errors)(vector) * mask
-        normal = jnp.matmul(slope.T, slope, precision="highest")
-        damped = normal + jnp.diag(damping * jnp.diag(normal) + 1e-6 + (1 - mask))
-        new = vector - mask * jax.scipy.linalg.cho_solve(
-            jax.scipy.linalg.cho_factor(damped), jnp.matmul(slope.T, error, precision="highest")
-        )
-        better = jnp.square(errors(new)).sum() < jnp.square(error).sum()
-        return (jnp.where(better, new, vector), jnp.where(better, damping / 4, damping * 4)), None
-
-    (vector, _), _ = jax.lax.scan(update, (flat, jnp.asarray(1e-2)), None, length=UPDATES)
+    vector = least_squares(errors, flat, mask)
     return whole(vector), jnp.square(errors(vector)).mean()
 
 

@@ -1,4 +1,4 @@
-"""Measurements inside a transformer that the signatures of hypotheses look at: numbers, never a verdict.
+"""Measurements inside a network that the signatures of hypotheses look at: numbers, never a verdict.
 
 All of them patch from independent prompts, with other inputs and other labels: what then comes out is the answer to no
 prompt at all, so that a prediction of it is one about the circuit and not about behaviour. `explained` is the share of
@@ -17,7 +17,9 @@ from jaxtyping import Array, Float
 
 from icl_lab.compiling import FOR_ONE_RUN
 from icl_lab.hypotheses.mechanism_descent import descent, explained, one_bare_head, rolled, weights
+from icl_lab.hypotheses.mechanism_fast_weights import fast_weights, has_fast_weights
 from icl_lab.learners.kernels import squared_distances
+from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.learners.reference import has_pool, has_population_predictive, has_real_outcomes, is_stream
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import capture
@@ -37,6 +39,7 @@ DRAWN = 8 * PROMPTS  # prompts of which the least certain are taken
 LARGEST_POOL = 256  # members whose posterior is held at once
 MOST = 1.1  # times an average of labels: an answer that is more is no average
 Statistics = dict[str, Float[Array, ""]]
+Network = TransformerLearner | RecurrentLearner
 
 
 def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
@@ -235,19 +238,21 @@ class Measurement:
     """One row of the table.
 
     Attributes:
-        applies: (learner, task) → whether it makes sense.
+        applies: (learner, task) → whether it makes sense; of other learners than `of` it does not.
         measure: (learner, task, key, **settings) → statistics; pure and jittable.
         settings: task → arguments that fix shapes.
         told: statistics of a learner that its control is measured at: they come as one more argument, `told`.
+        of: the class of learners.
     """
 
-    applies: Callable[[TransformerLearner, Task], bool]
+    applies: Callable[[Any, Task], bool]
     measure: Callable[..., Statistics]
     settings: Callable[[Task], dict[str, int]] = lambda task: {}
     told: tuple[str, ...] = ()
+    of: type = TransformerLearner
 
     def __call__(
-        self, learner: TransformerLearner, task: Task, key: Array, found: Mapping[str, float] | None = None
+        self, learner: Network, task: Task, key: Array, found: Mapping[str, float] | None = None
     ) -> dict[str, float]:
         """Statistics as numbers, at full float32 precision, compiled.
 
@@ -262,7 +267,7 @@ class Measurement:
 
 @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=FOR_ONE_RUN)
 def _measured(
-    measure: Callable, settings: tuple, learner: TransformerLearner, task: Task, key: Array, told: dict[str, Array]
+    measure: Callable, settings: tuple, learner: Network, task: Task, key: Array, told: dict[str, Array]
 ) -> Statistics:
     with jax.default_matmul_precision("highest"):
         return measure(learner, task, key, **dict(settings), **({"told": told} if told else {}))
@@ -290,5 +295,10 @@ MEASUREMENTS: dict[str, Measurement] = {
     ),
     "counts": Measurement(
         lambda learner, task: is_stream(task) and not has_pool(task) and has_population_predictive(task), counts
+    ),
+    "fast weights": Measurement(
+        lambda learner, task: has_real_outcomes(task) and not task.is_stream and has_fast_weights(learner, task),
+        fast_weights,
+        of=RecurrentLearner,
     ),
 }

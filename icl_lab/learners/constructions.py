@@ -7,7 +7,7 @@ the algorithm's to 1e-4 of their scale at every position that the format answers
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from icl_lab.learners.gradient import gradient_descent, gradient_descent_plus_pl
 from icl_lab.learners.kernels import softmax_kernel
 from icl_lab.learners.meta import meta_sgd
 from icl_lab.learners.neighbours import nearest_neighbours
+from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import Model, Params
@@ -31,6 +32,7 @@ from icl_lab.tasks import LinearRegression, MarkovChain, Pool, Task, task_datacl
 
 RATE, CURVATURE, SHARPNESS = 0.4, 0.15, 1.5  # η of gradient steps, γ of GD++, inverse temperature of the kernel
 STEPS = 2
+Trained = TypeVar("Trained", bound=TransformerLearner | RecurrentLearner)
 
 
 @task_dataclass
@@ -69,11 +71,11 @@ class Construction:
     algorithm: Callable[[Any], ReferenceLearner]
 
 
-def random_control(learner: TransformerLearner, key: Array) -> TransformerLearner:
+def random_control(learner: Trained, key: Array) -> Trained:
     """The same model with random weights: every matrix and vector normal, at the root mean square it has.
 
     The negative control of internal probes: what they find in a construction must be absent here. A matrix that is all
-    zero stays so.
+    zero stays so, and so does a single number, such as a step size: turned round it would not be one of the same size.
     """
     return dataclasses.replace(learner, params=_scrambled(learner.params, key))
 
@@ -100,7 +102,7 @@ def _scrambled(params: Params, key: Array) -> Params:
 
     def scaled(leaf: Array, noise: Array) -> Array:
         ratio = jnp.mean(jnp.square(leaf)) / jnp.mean(jnp.square(noise))
-        return (jnp.sqrt(ratio) * noise).reshape(leaf.shape).astype(leaf.dtype)
+        return (jnp.sqrt(ratio) * noise).reshape(leaf.shape).astype(leaf.dtype) if leaf.ndim else leaf
 
     return jax.tree.unflatten(structure, [scaled(*pair) for pair in zip(leaves, drawn, strict=True)])
 

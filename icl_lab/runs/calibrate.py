@@ -8,7 +8,8 @@ calibration-HASH8/
   claims.json, report.html, figures/
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +19,19 @@ from annotated_types import Ge, Len
 
 from icl_lab.calibration.distilled import answered
 from icl_lab.calibration.families import FAMILIES
-from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS
+from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, known_loop, loop_mechanism_records
 from icl_lab.calibration.measure import Record, records_of
 from icl_lab.calibration.mechanisms import MechanismRecord, mechanism_records
 from icl_lab.calibration.subjects import KnownSubject, known_subjects
 from icl_lab.hypotheses.bank import Bank, build_bank
 from icl_lab.learners.constructions import CONSTRUCTIONS
-from icl_lab.runs.calibration_claims import bound_claim, family_claims, loop_claims, mechanism_claims
+from icl_lab.runs.calibration_claims import (
+    bound_claim,
+    family_claims,
+    loop_claims,
+    loop_mechanism_claims,
+    mechanism_claims,
+)
 from icl_lab.runs.calibration_networks import inner_loops, retrained, students
 from icl_lab.runs.calibration_records import append, dataset_of, mechanism_dataset, read_records
 from icl_lab.runs.claims import write_claims
@@ -36,6 +43,7 @@ from icl_lab.runs.results import write_results
 from icl_lab.streams import stream
 
 Say = Callable[[str], None]
+Plan = Mapping[tuple[str, int], Callable[[], list[MechanismRecord]]]  # name and draw → look at it
 FEWER_PROMPTS = (16, 48, 128)
 LOOPS, MECHANISMS = "inner_loops", "mechanisms"
 LOOP_FAMILY = "linear_regression"
@@ -85,14 +93,17 @@ def calibrate(config: CalibrationConfig, output: Path | str, say: Say = lambda l
             groups[family], records[family] = dataset_of(found, bank.regimes), found
             claims += family_claims(family, found)
         claims.append(bound_claim(records))
+        looked: list[MechanismRecord] = []
         if LOOP_FAMILY in config.families and config.distilled:
-            found, regimes = _loops(config, directory.path, say)
+            found, regimes, looked = _loops(config, directory.path, say)
             groups[LOOPS] = dataset_of(found, regimes)
-            claims += loop_claims(found)
+            claims += loop_claims(found) + loop_mechanism_claims(looked)
         if config.mechanisms:
-            judged = _mechanisms(config, directory.path / "records" / f"{MECHANISMS}.jsonl")
-            groups[MECHANISMS] = mechanism_dataset(judged)
-            claims += mechanism_claims(judged)
+            built = _mechanisms(config, directory.path / "records" / f"{MECHANISMS}.jsonl")
+            claims += mechanism_claims(built)
+            looked = built + looked
+        if looked:
+            groups[MECHANISMS] = mechanism_dataset(looked)
         attributes = surroundings() | {"config": yaml.safe_dump(config.resolved(), sort_keys=False)}
         write_results(directory, groups, attributes)
         write_claims(directory.claims_file, claims)
@@ -113,8 +124,10 @@ def _family(family: str, bank: Bank, config: CalibrationConfig, folder: Path, sa
     return done + _judged(f"{family}, retrained", folder / "records" / f"{family}_retrained.jsonl", again)
 
 
-def _loops(config: CalibrationConfig, folder: Path, say: Say) -> tuple[list[Record], tuple[str, ...]]:
-    """Records of delta-rule networks, and the regimes they were judged in.
+def _loops(
+    config: CalibrationConfig, folder: Path, say: Say
+) -> tuple[list[Record], tuple[str, ...], list[MechanismRecord]]:
+    """Records of delta-rule networks, the regimes they were judged in, and what was found inside those that count.
 
     Trained and judged on the population, with weights of either mean: learned optimisers among the references start
     from what is best there, as these networks do. On a pool the best step differs from direction to direction.
@@ -125,8 +138,17 @@ def _loops(config: CalibrationConfig, folder: Path, say: Say) -> tuple[list[Reco
         say(f"{LOOPS}: computing every reference's answers, weights of mean {mean:g}")
         banks[mean] = answered(build_bank(task, config.seed, config.prompts, config.prompts), FORMAT)
     trained = inner_loops(banks, config.distilled, config.seed, folder / "networks" / LOOPS, say)
-    regimes = next(iter(banks.values())).regimes
-    return _judged("inner loops", folder / "records" / f"{LOOPS}.jsonl", trained), regimes
+    subjects = [(bank, known_loop(bank, loop, params, name)) for name, (bank, loop, params) in trained.items()]
+    found = _judged("inner loops", folder / "records" / f"{LOOPS}.jsonl", subjects)
+    counted = {record.name for record in found if record.counted}
+    plan: dict[tuple[str, int], Callable[[], list[MechanismRecord]]] = {}
+    for name, (bank, loop, params) in trained.items():
+        draw = int(name.removeprefix(loop.name))
+        if name in counted:
+            key = stream(config.seed + draw, f"inside {loop.name}")
+            plan[loop.name, draw] = functools.partial(loop_mechanism_records, bank.task, loop, params, draw, key)
+    looked = _looked_into("inside inner loops", folder / "records" / f"{LOOPS}_{MECHANISMS}.jsonl", plan)
+    return found, next(iter(banks.values())).regimes, looked
 
 
 def _judged(
@@ -150,13 +172,22 @@ def _judged(
 
 def _mechanisms(config: CalibrationConfig, path: Path) -> list[MechanismRecord]:
     """The mechanism verdict on every hand-built transformer and its random control, as often as asked for."""
+    plan: Plan = {
+        (name, draw): functools.partial(mechanism_records, name, draw, stream(config.seed + draw, name))
+        for name in CONSTRUCTIONS
+        for draw in range(config.mechanisms)
+    }
+    return _looked_into("mechanisms", path, plan)
+
+
+def _looked_into(title: str, path: Path, plan: Plan) -> list[MechanismRecord]:
+    """The records in the file, and of the networks that are not there, appended one after the other."""
     done = read_records(path, MechanismRecord)
     known = {(record.name, record.draw) for record in done}
-    plan = [(name, draw) for name in CONSTRUCTIONS for draw in range(config.mechanisms)]
-    with watch("mechanisms", len(plan), len(known), unit="construction") as watcher:
-        for number, (name, draw) in enumerate(plan, 1):
-            if (name, draw) not in known:
-                found = mechanism_records(name, draw, stream(config.seed + draw, name))
+    with watch(title, len(plan), len(known), unit="network") as watcher:
+        for number, (name, look) in enumerate(plan.items(), 1):
+            if name not in known:
+                found = look()
                 append(path, found)
                 done += found
             watcher.update(number)

@@ -1,5 +1,10 @@
-"""What a calibration claims: how often what is known is identified, how often support is false."""
+"""What a calibration claims: how often what is known is identified, how often support is false.
 
+A rate is a gate only where it is one of learners enough: a share is that could be met with one of them missed, an upper
+bound is that could be met by none of them. Of fewer it is reported, whatever it is.
+"""
+
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +21,7 @@ LEAST = {
     "markov_chain": {"none": 0.76, "low": 0.76, "middle": 0.47, "high": 0.08},
     "boolean_rules": {},
 }
-MOST_FALSE = 0.02
+MOST_FALSE, BOUNDS = 0.02, 149  # so many learners of which none is supported bound it
 WITHOUT = {"linear_regression": 0.14, "markov_chain": 0.06}  # support with the truth removed, in the first prototype
 NETWORKS = {"distilled": ("students", "students"), "retrained": ("retrained", "retrained constructions")}  # id, words
 BOUND = "exact one-sided 95% upper bound"
@@ -30,9 +35,12 @@ def rate_claim(
     rate: Rate,
     expected: str | None = None,
     holds: Callable[[Rate], bool] | None = None,
+    enough: int = 1,
 ) -> Claim:
-    """A count with its interval; with nothing expected, or of nothing at all, it is reported and decides nothing."""
-    decides = holds is not None and rate.total > 0
+    """A count with its interval; with nothing expected, or of fewer than `enough`, a report, which decides nothing."""
+    decides = holds is not None and rate.total >= enough
+    if holds is not None and not decides and rate.total:
+        expected = f"{expected}; of {enough} learners and more"
     return Claim(
         id=identifier,
         statement=statement,
@@ -65,6 +73,7 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
             unknown,
             f"at most {MOST_FALSE:g}",
             lambda rate: rate.value <= MOST_FALSE,
+            math.ceil(1 / MOST_FALSE),
         )
     )
     for kind in KINDS:
@@ -116,6 +125,7 @@ def bound_claim(families: Mapping[str, Sequence[Record]]) -> Claim:
         pooled,
         f"upper bound at most {MOST_FALSE:g}",
         lambda rate: rate.upper <= MOST_FALSE,
+        BOUNDS,
     )
 
 
@@ -195,34 +205,43 @@ def loop_claims(records: Sequence[Record]) -> list[Claim]:
 
 def mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
     """Hand-built transformers: supported is what was built, and in random or reversed weights nothing."""
+    return _mechanism_claims("mechanisms", "hand-built transformers", "whose last heads write", records)
+
+
+def loop_mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
+    """Delta-rule networks: supported is what their parameters say, and in random or reversed weights nothing."""
+    return _mechanism_claims("inner_loops.mechanisms", "delta-rule networks", "whose read-out is", records)
+
+
+def _mechanism_claims(identifier: str, who: str, reversed_by: str, records: Sequence[MechanismRecord]) -> list[Claim]:
     built, random, turned = ([r for r in records if r.weights == kind] for kind in (BUILT, RANDOM, REVERSED))
     missed = sorted({record.name for record in built if not record.right})
     return [
         rate_claim(
-            "mechanisms.identified",
-            "hand-built transformers: exactly the mechanisms that are true of them are supported"
+            f"{identifier}.identified",
+            f"{who}: exactly the mechanisms that are true of them are supported"
             + (f" (not always: {', '.join(missed)})" if missed else ""),
             Rate.of(record.right for record in built),
             "all",
             lambda rate: rate.count == rate.total,
         ),
         rate_claim(
-            "mechanisms.false_support",
-            "hand-built transformers: a mechanism is supported that is not true of them",
+            f"{identifier}.false_support",
+            f"{who}: a mechanism is supported that is not true of them",
             Rate.of(record.false for record in built),
             "none",
             lambda rate: not rate.count,
         ),
         rate_claim(
-            "mechanisms.random",
-            "the same transformers with random weights: a mechanism is supported",
+            f"{identifier}.random",
+            f"{who}, the same with random weights: a mechanism is supported",
             Rate.of(record.false for record in random),
             "none",
             lambda rate: not rate.count,
         ),
         rate_claim(
-            "mechanisms.reversed",
-            "the same transformers whose last heads write −3 times what they did: a mechanism is supported",
+            f"{identifier}.reversed",
+            f"{who}, the same {reversed_by} −3 times what it was: a mechanism is supported",
             Rate.of(record.false for record in turned),
             "none",
             lambda rate: not rate.count,
@@ -230,8 +249,11 @@ def mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
     ]
 
 
-def _at_least(least: float | None) -> tuple[str | None, Callable[[Rate], bool] | None]:
-    return (None, None) if least is None else (f"at least {least:g}", lambda rate: rate.value >= least)
+def _at_least(least: float | None) -> tuple[str | None, Callable[[Rate], bool] | None, int]:
+    """What is expected, whether it holds, and of how many."""
+    if least is None:
+        return None, None, 1
+    return f"at least {least:g}", lambda rate: rate.value >= least, math.ceil(1 / (1 - least))
 
 
 def _by(records: Sequence[Record], field: str) -> dict[str, list[Record]]:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from icl_lab.calibration.distilled import answered, known_student, student_network, teachers
-from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, known_loop, network
+from icl_lab.calibration.inner_loops import FORMAT, INNER_LOOPS, InnerLoop, network
 from icl_lab.calibration.planted import learner_at
 from icl_lab.calibration.retrained import NOISE, STARTS, known_retrained, teacher_learner
 from icl_lab.calibration.subjects import KnownSubject
@@ -101,14 +101,16 @@ def retrained(bank: Bank, family: str, count: int, seed: int, prompts: int, fold
     return found
 
 
-def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, say: Say) -> Judgeable:
-    """`count` delta-rule networks of every kind, trained or loaded, each with the bank that judges it.
+def inner_loops(
+    banks: dict[float, Bank], count: int, seed: int, folder: Path, say: Say
+) -> dict[str, tuple[Bank, InnerLoop, Params]]:
+    """Name → one of `count` delta-rule networks of every kind, trained or loaded, with the bank that judges it.
 
     Args:
         banks: mean of the regression weights → bank of that task, scored where paired prompts are answered.
         count, seed, folder, say: as of `students`.
     """
-    found = []
+    found = {}
     for loop in INNER_LOOPS:
         bank = banks[loop.mean]
         model, task = network(loop, bank.task), bank.task
@@ -121,8 +123,8 @@ def inner_loops(banks: dict[float, Bank], count: int, seed: int, folder: Path, s
             return state.params
 
         plan = {f"{loop.name} {draw}": seed + draw for draw in range(count)}
-        for name, params in _trained(plan, train, LOOP.steps, folder, say).items():
-            found.append((bank, known_loop(bank, loop, params, name)))
+        trained = _trained(plan, train, LOOP.steps, folder, say)
+        found |= {name: (bank, loop, params) for name, params in trained.items()}
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from icl_lab.calibration.inner_loops import INNER_LOOPS
 from icl_lab.calibration.measure import Record
 from icl_lab.calibration.mechanisms import MechanismRecord
 from icl_lab.calibration.truth import KEYS
@@ -78,7 +79,9 @@ def mechanism_dataset(records: Sequence[MechanismRecord]) -> "xarray.Dataset":
 
     data: dict[str, Any] = {name: ("verdict", values) for name, values in _columns(records).items()}
     states = np.array([[record.states[key] for key in KEYS] for record in records], np.int8)
-    data["title"] = ("verdict", np.array([CONSTRUCTIONS[record.name].title for record in records], object))
+    titles = {name: row.title for name, row in CONSTRUCTIONS.items()}
+    titles |= {loop.name: f"delta rule, {loop.title}" for loop in INNER_LOOPS}
+    data["title"] = ("verdict", np.array([titles[record.name] for record in records], object))
     right = np.array([(record.right, record.false) for record in records], np.int8)
     data |= {"right": ("verdict", right[:, 0]), "false": ("verdict", right[:, 1])}
     return xarray.Dataset(data | {"state": (("verdict", "hypothesis"), states)}, {"hypothesis": list(KEYS)})

@@ -77,7 +77,7 @@ def test_claims_and_arrays_of_mechanisms(tmp_path):
     np.testing.assert_array_equal(found["state"].values[0], [-1, 1, -1, 0, 1])
     with styled():
         drawn = draw({str(name): np.asarray(values) for name, values in found.variables.items()})
-    assert "exactly what was built in 1 of 2 draws" in drawn.takeaway
+    assert "exactly that in 1 of 2 looks" in drawn.takeaway
     texts = [text.get_text() for axes in drawn.figure.axes for text in axes.texts]
     assert texts.count("100") == 1  # H5 in both draws
     assert texts.count("50") == 1  # H2 in one

@@ -9,20 +9,27 @@ import pytest
 
 from icl_lab.calibration.distilled import Teacher, answered, apart, known_student, student_network, teachers
 from icl_lab.calibration.families import FAMILIES
-from icl_lab.calibration.inner_loops import INNER_LOOPS, algorithm_learner, learner_of, read_off
+from icl_lab.calibration.inner_loops import (
+    INNER_LOOPS,
+    algorithm_learner,
+    learner_of,
+    loop_mechanism_records,
+    read_off,
+)
 from icl_lab.calibration.measure import Record
-from icl_lab.calibration.mechanisms import KNOWN
+from icl_lab.calibration.mechanisms import BUILT, KNOWN
 from icl_lab.calibration.planted import answers_at
 from icl_lab.calibration.retrained import STARTS, Start
 from icl_lab.calibration.truth import truth_of
 from icl_lab.formats import Interleaved, Paired
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.judge import owner_of
+from icl_lab.models.recurrent import online_gd
 from icl_lab.prompts import Point
 from icl_lab.report.calibration import networks_table
 from icl_lab.runs import calibration_networks as networks
-from icl_lab.runs.calibration_claims import loop_claims, student_claims
-from icl_lab.runs.calibration_records import dataset_of
+from icl_lab.runs.calibration_claims import loop_claims, loop_mechanism_claims, student_claims
+from icl_lab.runs.calibration_records import dataset_of, mechanism_dataset
 from icl_lab.tasks import LinearRegression
 from icl_lab.training import TrainingSettings
 from icl_lab.training.distil import teacher_of
@@ -105,6 +112,23 @@ def test_the_algorithm_is_read_off_parameters_whatever_their_scale(loop):
     trained, ideal = learner_of(loop, params, TASK), algorithm_learner(loop, found, TASK)
     for learner in (trained, ideal):
         np.testing.assert_allclose(np.asarray(learner(prompts).mean)[:, -1], expected, rtol=1e-4)
+
+
+def test_inside_a_loop_is_looked_for_what_its_parameters_say():
+    _, params = online_gd(2, 3, 0.2, 1, jnp.array([0.8, -0.5]))
+    found = loop_mechanism_records(TASK, ONLINE, params, 4, jax.random.key(1))
+    assert [(r.name, r.draw, r.known, r.supported) for r in found] == [
+        ("online_learned_start", 4, ("H3",), ("H3",)),
+        ("online_learned_start", 4, (), ()),
+        ("online_learned_start", 4, (), ()),
+    ]
+    claims = {claim.id: claim for claim in loop_mechanism_claims(found)}
+    assert {name.rpartition(".")[2] for name, claim in claims.items() if claim.holds} == {
+        "identified", "false_support", "random", "reversed",
+    }  # fmt: skip
+    assert mechanism_dataset(found)["title"].values[0] == "delta rule, online steps, weights of mean 1"
+    missed = [dataclasses.replace(r, supported=()) if r.weights == BUILT else r for r in found]
+    assert not {claim.id: claim for claim in loop_mechanism_claims(missed)}["inner_loops.mechanisms.identified"].holds
 
 
 def test_a_network_is_trained_once_and_in_groups_of_one_size(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What the mechanism verdict says of transformers built by hand, and of ruins of the same."""
+"""What the mechanism verdict says of networks whose mechanism is known, and of ruins of the same."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT
 from icl_lab.statistics import wilson_interval
 
 READING = (
-    "Rows: transformers whose weights were set by hand to compute one algorithm. Columns: the mechanism that the "
-    "verdict supports, from internal and causal evidence; percentages of the draws of prompts. Boxes: mechanisms that "
-    "are there (dashed: there, but no test applies). ✘ refuted, · not tested. Middle and right: the same models with "
-    "random weights, and with last heads that write −3 times what they did; nothing should be found there."
+    "Rows: transformers whose weights were set by hand to compute one algorithm, and trained delta-rule networks, "
+    "whose parameters say what they compute. Columns: the mechanism that the verdict supports, from internal and "
+    "causal evidence; percentages of the draws of prompts, or of the networks. Boxes: mechanisms that are there "
+    "(dashed: there, but no test applies). ✘ refuted, · not tested. Middle and right: the same models with random "
+    "weights, and with last heads, or a read-out, of −3 times what they were; nothing should be found there."
 )
-CELL, HEIGHT, LEFT = 0.46, 0.27, 1.9  # inches
+CELL, HEIGHT, LEFT = 0.46, 0.27, 2.65  # inches
 SUPPORTED, REFUTED = 1, -1
-TITLES = {"built": "built by hand", "random": "random weights", "reversed": "last heads × −3"}
+TITLES = {"built": "built or trained", "random": "random weights", "reversed": "last weights × −3"}
 
 
 def draw(records: Records) -> Drawing | LeftOut:
-    """Construction × hypothesis, built on the left, its ruins beside it."""
+    """Network × hypothesis, itself on the left, its ruins beside it."""
     names = list(dict.fromkeys(str(name) for name in records["name"]))
     if not names:
-        return LeftOut("no construction was judged")
+        return LeftOut("no network of a known mechanism was judged")
     takeaway = _takeaway(records)
     width = CELL * len(HYPOTHESES)
     figure, top = canvas(takeaway, 0.85 + HEIGHT * len(names), LEFT + 3 * width + 1.8)
@@ -78,8 +79,8 @@ def _takeaway(records: Records) -> str:
     ruins = random | turned
     highest = wilson_interval(int(false[ruins].sum()), int(ruins.sum()))[1]
     return (
-        f"Of transformers built by hand the mechanism verdict names exactly what was built in {right[built].sum()} "
-        f"of {built.sum()} draws and something else in {false[built].sum()}; in random weights it finds "
-        f"something in {false[random].sum()} of {random.sum()}, where the last heads are reversed in "
+        f"Of networks whose mechanism is known the mechanism verdict names exactly that in {right[built].sum()} "
+        f"of {built.sum()} looks and something else in {false[built].sum()}; in random weights it finds "
+        f"something in {false[random].sum()} of {random.sum()}, where the last weights are reversed in "
         f"{false[turned].sum()} of {turned.sum()} (95%: at most {highest:.0%})."
     )
