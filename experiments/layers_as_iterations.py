@@ -276,8 +276,11 @@ def layer_claims(
             FU,
             "linear" if own[0] > own[1] else "doubling",
             [f"linear {linear:.3f}, doubling {doubling:.3f}" for linear, doubling in both],
-            [(linear > doubling) == (own[0] > own[1]) for linear, doubling in both],
-            gate=gate,
+            [
+                bool(np.isfinite(found).all() and each[-1] < each[0] and (found[0] > found[1]) == (own[0] > own[1]))
+                for found, each in zip(both, errors, strict=True)
+            ],
+            gate="report",  # of five errors in no order at all every second has it
         ),
         members_claim(
             f"{name}.doubles",

@@ -31,7 +31,8 @@ import numpy as np
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.hypotheses.bank import build_bank
 from icl_lab.hypotheses.judge import compare
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.probes.answers import answers_of
+from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.claims import Claim
@@ -49,12 +50,6 @@ PROMPTS = 2048
 def right(learner: Any, prompts: Prompts) -> jax.Array:
     """Whether the most probable class is the outcome, [prompt, position]."""
     return learner(prompts).log_probs.argmax(-1) == prompts.y
-
-
-@jax.jit
-def answers(learner: Any, prompts: Prompts) -> Predictions:
-    """The model's answers."""
-    return learner(prompts)
 
 
 def cells(task: ModularRules) -> dict[str, ModularRules]:
@@ -165,7 +160,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         for regime in bank.regimes[:2]:
             nearest = []
             for index in range(len(subject.members)):
-                found = jax.tree.map(np.asarray, answers(subject.learner(index), given))
+                found = jax.tree.map(np.asarray, answers_of(subject.learner(index), given))
                 each = compare(bank, found)
                 row = each.distance[each.regimes.index(regime)]
                 first = each.references[int(row.argmin())]

@@ -50,6 +50,7 @@ from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
 from icl_lab.runs.claims import Claim
 from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
+from icl_lab.runs.errors import InputError
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.statistics import bootstrap_interval
 from icl_lab.streams import stream
@@ -199,6 +200,12 @@ class Row(NamedTuple):
 
 def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
     """Terms of every member, and claims on the smallest pool and on fresh tasks."""
+    pools = sorted({planned.pool for subject in subjects.values() for planned in subject.members if planned.pool})
+    if not pools or pools[0] < FEW:
+        found = f"the smallest pool has {pools[0]} tasks" if pools else "no subject has a pool"
+        raise InputError(
+            f"task.pool, ensemble.pool: {found}; lines are drawn between {FEW} tasks of it: give that many"
+        )
     rows: list[Row] = []
     changes = Change(*(jnp.asarray(column) for column in zip(*CHANGES.values(), strict=True)))
     for subject in subjects.values():
@@ -209,7 +216,6 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             count, places = config.judge.prompts, jnp.asarray(SHARES)
             asked = [ask_changed(task, seed, key, changes, count), ask_between(task, seed, key, places, count)]
             rows.append(Row(planned.pool, *(terms(each, means(learner, each.prompts)) for each in asked)))
-    pools = sorted({row.pool for row in rows if row.pool})
     few = [row for row in rows if row.pool == pools[0]]
     fresh = [row for row in rows if row.pool == 0]
     draw(rows, directory)

@@ -30,11 +30,10 @@ without positions by at most .003.
 
 from typing import Any, cast
 
-import jax
 import numpy as np
 
-from icl_lab.probes.answers import sample
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.probes.answers import answers_of, sample
+from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.claims import Claim
@@ -47,15 +46,9 @@ from icl_lab.streams import stream
 LOST, ODDS = "D1; Liu et al. 2023; Salvatore et al. 2025", "D2; algebra"
 RESAMPLES = 500
 FLAT, MORE = 0.05, 4  # nats that count as no recency, and how many times the prompts it takes to tell
+SURE = 0.95  # P above which log-odds need not grow
 SCHEMES = {"learned": "Learned positions", "none": "No positions", "alibi": "ALiBi"}
 SHADES = (COLOURS["H1"], COLOURS["H4"], COLOURS["H5"])
-
-
-@jax.jit
-def answers(learner: Any, prompts: Prompts) -> Predictions:
-    """The network's answers, at full precision."""
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts)
 
 
 def places(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
@@ -208,16 +201,20 @@ def conflict_claims(
 
 
 def grows_claim(positions: str, means: dict[float, list[float]]) -> Claim:
-    """The later label counts the more, the more often training had it right."""
+    """The later label counts the more, the more often training had it right, by half of the exact steps at least.
+
+    The exact log-odds are infinite at P = 1; what training shows of it is taken for P = SURE.
+    """
     levels = sorted(means)
+    exact = np.diff([np.log(p) - np.log1p(-p) for p in np.minimum(levels, SURE)])
     rows = list(zip(*(means[level] for level in levels), strict=True)) if len(levels) > 1 else []
     return members_claim(
         f"{positions}.grows",
         f"mean log-odds of the later label at P = {', '.join(f'{level:g}' for level in levels)}, {positions} positions",
         ODDS,
-        "grow with P",
+        "grow with P by " + ", ".join(f"{step / 2:.2f}" for step in exact) + " and more, half of the exact log-odds",
         [", ".join(f"{value:+.2f}" for value in row) for row in rows],
-        [bool((np.diff(row) > 0).all()) for row in rows],
+        [bool((np.diff(row) > exact / 2).all()) for row in rows],
     )
 
 
@@ -237,7 +234,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             gap = (late - early).astype(float)
             exact = log_odds(task.posterior_predictive(prompts), prompts)
             odds = [
-                log_odds(answers(subject.learner(index), prompts), prompts) for index in range(len(subject.members))
+                log_odds(answers_of(subject.learner(index), prompts), prompts) for index in range(len(subject.members))
             ]
             claims += conflict_claims(name, subject, odds, exact, gap)
             lines.setdefault(subject.model.config.positions, {})[float(task.latest)] = (odds, gap)
@@ -249,7 +246,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             right = np.asarray(prompts.y)[:, -1:]
             excess = []
             for index in range(len(subject.members)):
-                found = np.asarray(answers(subject.learner(index), prompts).log_probs[:, -1], float)
+                found = np.asarray(answers_of(subject.learner(index), prompts).log_probs[:, -1], float)
                 excess.append(-np.take_along_axis(found, right, axis=1)[:, 0])
             title = subject.subject.title
             guess = float(np.log(task.labels))

@@ -348,7 +348,8 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         drawn = draw_prompts(task, config.judge.seed, config.judge.prompts)
         keys = jax.random.split(stream(config.judge.seed, f"task vectors: random, {name}"), len(subject.members))
         found = [look_into(subject.learner(index), task, drawn, key) for index, key in enumerate(keys)]
-        gates = has_pool(task) and not task.outcomes.linear
+        # Of two tasks there is no third, whose vector is a control.
+        gates = has_pool(task) and not task.outcomes.linear and drawn.tasks > 2
         claims += share_claims(name, subject.subject.title, found, gates)
         claims += conflict_claims(name, subject.subject.title, found, places(subject.model.config), gates)
         panels[name] = (subject, found)

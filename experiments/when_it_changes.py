@@ -12,7 +12,9 @@ At every log-spaced snapshot every member is judged like a finished model (`icl_
 all references refitted, three prompt sets. "Nearest" is the reference of least distance relative to that of the answer
 that knows nothing; the remainder, what it leaves unexplained on the worst prompt set, is drawn as paleness. The last
 change of the nearest reference's kind is known to lie between two snapshots; what is seen at the last one alone is
-censored on the right, what was there at the first one on the left. All looks are stored in trajectories.json.
+censored on the right, what was there at the first one on the left. The posterior of the population, ridge, counts and
+the learned delta rule, which are one function where they fit best, are one kind there. All looks are stored in
+trajectories.json.
 """
 
 import json
@@ -33,9 +35,11 @@ from icl_lab.runs.config import RunConfig
 from icl_lab.runs.directory import RunDirectory
 from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
 from icl_lab.runs.train import TrainedSubject
-from icl_lab.statistics import bracketed_median, last_change
+from icl_lab.statistics import bracketed_median, last_change, relative
 
 SOURCE = "Raventós et al. 2023; Singh et al. 2023; Park et al. 2024"
+# References that are the population's posterior where their parameters fit it (`calibration.equivalences`).
+ONE_FUNCTION = ("population_bayes", "tempered_population_bayes", "ridge", "context_counts", "delta_rule")
 STORED = ("pool_bayes", "pool_map", "tempered_pool_bayes", "matched_moments")  # references that know the pool
 TEMPERED = "tempered_population_bayes"  # a decoy of the judge, here shown with what it varies
 COLOUR = {
@@ -80,6 +84,11 @@ class Look(NamedTuple):
     def kind(self) -> str:
         return kind_of(self.nearest)
 
+    @property
+    def function(self) -> str:
+        """The kind, of references that are one function the same."""
+        return "population's posterior" if self.nearest in ONE_FUNCTION else self.kind
+
 
 def kind_of(reference: str) -> str:
     """What the phase map shows of a reference: whether it knows the pool, else whom it speaks for."""
@@ -89,9 +98,9 @@ def kind_of(reference: str) -> str:
 def look(comparison: Comparison) -> Look:
     """Verdict and distances of one comparison."""
     verdict = judge(comparison)
-    relative = (comparison.distance / np.maximum(comparison.zero, THRESHOLDS.floor)[:, None]).mean(0)
+    shares = relative(comparison.distance, comparison.zero, THRESHOLDS.floor).mean(0)
     least: dict[str, float] = {}
-    for name, value in zip(comparison.references, relative, strict=True):
+    for name, value in zip(comparison.references, shares, strict=True):
         least[kind_of(name)] = min(float(value), least.get(kind_of(name), np.inf))
     return Look(verdict.nearest, verdict.status, verdict.remainder, least)
 
@@ -163,15 +172,15 @@ def claims_of(name: str, subject: TrainedSubject, own: dict[int, list[list[Look]
             )
         )
     for pool, rows in own.items():
-        found = [last_change([one.kind for one in row], steps) for row in rows]
+        found = [last_change([one.function for one in row], steps) for row in rows]
         claims.append(
             members_claim(
                 f"{name}.settled_{pool}",
-                f"{title}: step from which the nearest kind stays what it is, after {spoken(pool)} "
+                f"{title}: step from which the kind of the nearest function stays what it is, after {spoken(pool)} "
                 f"(median {bracketed_median(found)})",
                 SOURCE,
                 None,
-                [f"{at} ({row[-1].kind})" for at, row in zip(found, rows, strict=True)],
+                [f"{at} ({row[-1].function})" for at, row in zip(found, rows, strict=True)],
                 [np.isfinite(at.by) for at in found],
                 gate="report",
             )
@@ -238,7 +247,7 @@ def draw_distances(maps: dict[str, tuple], directory: RunDirectory) -> None:
                         values = [one.distances[kind] for one in looks]
                         labels[kind] = axis.plot(subject.steps[1:], values, color=COLOUR[kind], lw=1.1, alpha=0.8)[0]
                 axis.axhline(THRESHOLDS.remainder, color="black", lw=0.7, ls=":")
-                axis.set(xscale="log", yscale="log", ylim=(0.003, 3), title=f"{subject.subject.title}, {pool} tasks")
+                axis.set(xscale="log", yscale="log", ylim=(0.003, 3), title=f"{subject.subject.title}, {spoken(pool)}")
                 axis.set_xlabel("training step")
             line[0].set_ylabel("distance, relative to silence")
         figure.legend(

@@ -3,7 +3,7 @@
 import importlib.util
 import itertools
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -246,6 +246,7 @@ def test_parities_are_counted_by_bits_and_chance_is_asked_of_two_and_more():
 
     assert accuracies([0, 1, 2, 4]) == [(True, "0.5"), (True, "1")]  # those of one bit, and the empty one
     assert accuracies([3])[0] == (False, "0.625")  # one of the four others
+    assert [holds for holds, _ in accuracies([])] == [True, False]  # who has learned nothing is at chance everywhere
 
 
 def test_the_first_layer_has_nearly_the_best_score():
@@ -333,6 +334,22 @@ def test_recall_is_compared_by_thirds_and_log_odds_over_the_gap():
     assert low < 0.2 < high
 
 
+def test_log_odds_grow_by_half_of_the_exact_steps():
+    """Of P = .5, .75 and 1, taken for .95: half of log 3 and of log 19 − log 3, .55 and .92."""
+    recency = script("recency")
+    for rows, holds in (([0.0, 0.6, 1.6], True), ([0.0, 0.5, 1.6], False), ([0.0, 0.6, 1.5], False)):
+        claim = recency.grows_claim("no", {p: [value] for p, value in zip((0.5, 0.75, 1.0), rows, strict=True)})
+        assert bool(claim.holds) == holds
+
+
+def test_coverage_is_asked_of_pools_that_hold_its_lines():
+    coverage = script("prior_and_coverage")
+    for pools, words in (((2, 64), "smallest pool has 2"), ((0,), "no subject has a pool")):
+        members = [SimpleNamespace(pool=pool) for pool in pools]
+        with pytest.raises(InputError, match=words):
+            coverage.measure(None, {"a": SimpleNamespace(members=members)}, None)
+
+
 def test_no_recency_is_told_by_narrow_intervals_only():
     """A lead of the last third that is not there has to be excluded; few prompts exclude nothing."""
     recency = script("recency")
@@ -360,6 +377,8 @@ def test_a_look_has_the_least_relative_distance_of_every_kind():
     comparison = Comparison(("a", "b"), names, distance, distance[..., None], np.array([[1.0], [2.0]]), {})
     found = changes.look(comparison)
     assert (found.nearest, found.kind, found.status) == ("ridge", "H2", "supported")
+    assert found.function == found._replace(nearest="population_bayes").function != found.kind
+    assert found._replace(nearest="pool_map").function == "stored"
     expected = {"stored": (0.3 + 0.25) / 2, "H2": 0.00075, "H5": 0.25, "decoy": 0.375}
     assert found.distances == pytest.approx(expected)
     assert found.remainder == pytest.approx(0.001)

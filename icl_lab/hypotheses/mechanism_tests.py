@@ -52,7 +52,7 @@ def heads(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     linear function of φ·φ' or −|φ − φ'|² (0 if attention falls with similarity; where attention may be negative, if
     the answer does: keys and values of both signs turned are the same head), and `averaged`, how much of the change is
     foreseen by ŷ = g(Σ_j a'_j t_j), where the affine map g (`_alike`) is fitted to the answers of unaltered prompts;
-    0 where g turns averages around or, of softmax attention, makes more of them than they are. `copied mass`, the mean
+    of softmax attention 0 where g turns averages around or makes more of them than they are. `copied mass`, the mean
     share |a_j|/Σ|a| of the latest of the nearest examples (so of the most recent match), and `copied label`, how much
     is foreseen by ŷ = t_j' with j' the place of that example in the other prompt.
     """

@@ -49,20 +49,20 @@ def checked(answers: Any, batch: tuple[int, ...], outcomes: Outcomes) -> np.ndar
     """The answers as float32 [*batch, target].
 
     Raises:
-        ValueError: another shape, or of classes no probabilities; one line that says what would be right.
+        ValueError: another shape, not finite, or of classes no probabilities; one line that says what would be right.
     """
     found = np.asarray(answers, np.float32)
     wanted = batch if outcomes.linear else (*batch, outcomes.size)
     if found.shape != wanted:
         what = "means" if outcomes.linear else "probabilities"
         raise ValueError(f"answers: shape {found.shape} should be {wanted}, the {what} of every prompt and position")
-    if not outcomes.linear and not (np.all(found >= 0) and np.allclose(found.sum(-1), 1, atol=1e-3)):
-        raise ValueError("answers: not probabilities; each position's classes should be at least 0 and sum to 1")
     if not np.isfinite(found).all():
-        prompt, *position = map(int, np.argwhere(~np.isfinite(found))[0])
+        prompt, *position = map(int, np.argwhere(~np.isfinite(found))[0][: len(batch)])
         where = f"at position {position[0]} of prompt {prompt}" if position else f"for prompt {prompt}"
         remedy = "; without examples 0 is an answer" if position == [0] else ""
         raise ValueError(f"answers: not finite {where}{remedy}")
+    if not outcomes.linear and not (np.all(found >= 0) and np.allclose(found.sum(-1), 1, atol=1e-3)):
+        raise ValueError("answers: not probabilities; each position's classes should be at least 0 and sum to 1")
     return found[..., None] if outcomes.linear else found
 
 

@@ -14,11 +14,12 @@ from icl_lab.tasks import Task
 def counterpart(task: Task, prompts: Prompts, key: Array) -> Prompts:
     """Prompts with the same inputs whose outcomes come from the latent of the next prompt of the batch.
 
-    Source and target of an interchange then differ in the task alone. A stream keeps its first input.
+    Source and target of an interchange then differ in the task alone; where tasks are described, the description is
+    that of the outcomes' task. A stream keeps its first input.
     """
-    latent = jax.tree.map(lambda leaf: jnp.roll(leaf, -1, axis=0), prompts.latent)
+    latent, description = jax.tree.map(lambda leaf: jnp.roll(leaf, -1, axis=0), (prompts.latent, prompts.description))
     x, y = jax.vmap(task.draw_pairs)(latent, prompts.x, jax.random.split(key, prompts.y.shape[0]))
-    return prompts.replace(x=x, y=y, latent=latent)
+    return prompts.replace(x=x, y=y, latent=latent, description=description)
 
 
 def prompts_of(task: Task, latents: Any, key: Array, each: int) -> Prompts:

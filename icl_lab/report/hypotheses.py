@@ -86,8 +86,9 @@ def _duels(subject: Subject, name: str) -> str:
         where = f"{condition.label}: " if condition.label else ""
         parts.append(
             f"{where}on the tenth of the prompts where it and the reference that is nearest of all differ most "
-            f"(by {number(float(np.median(nats[fought])))} nats) the answer is nearer to this one on {span}; lost in "
-            f"{lost} and won in {won} of {len(fought)} members"
+            f"(by {number(float(np.median(nats[fought])))} nats) the answer is nearer to this one on {span} (median "
+            f"[from the lowest to the highest end of the members' 95% intervals]); lost in {lost} and won in {won} of "
+            f"{len(fought)} members"
         )
     if not parts:
         return ""

@@ -39,10 +39,6 @@ class Inside:
     def has_input(self) -> bool:
         return self.carried.shape[2] > self.lost.shape[2]
 
-    @property
-    def has_mlp(self) -> bool:
-        return self.lost.shape[3] > self.alike.shape[4]
-
 
 def insides(subject: Subject) -> list[Inside]:
     """What is stored of the conditions that are shown; nothing where the networks were not mapped."""

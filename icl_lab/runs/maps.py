@@ -52,7 +52,8 @@ def with_maps(
 ) -> "xarray.Dataset":
     """The judged dataset with the maps of every member, each with `_low` and `_high`, 95% intervals over prompts.
 
-    In pairs of prompts of equal inputs and of labels of two tasks (`counterpart`), ŷ the mean targets answered to one,
+    In pairs of prompts of equal inputs and of labels of two tasks (`counterpart`; of a stream, whose inputs follow from
+    its outcomes, only pairs that ask the same), ŷ the mean targets answered to one,
     ŷ' to the other, and ŷ* with one token's stream taken from the other:
 
         interchange = Σ (ŷ* − ŷ)·(ŷ' − ŷ) / Σ |ŷ' − ŷ|²,
@@ -139,8 +140,9 @@ def exchanged(
         taken = jnp.concatenate([jnp.eye(tokens), jnp.zeros((1, tokens)), jnp.ones((1, tokens))]) > 0
         found = jax.lax.map(lambda here: answered(jnp.where(here[:, None], other_inputs, own_inputs)), taken)
         own, change = found[-2], found[-1] - found[-2]
-        apart = jnp.square(change).sum(-1)
-        through_input = ((found[:tokens] - own) * change).sum(-1)
+        asks_alike = (own_inputs[:, read] == other_inputs[:, read]).all((1, 2))
+        apart = jnp.where(asks_alike, jnp.square(change).sum(-1), 0.0)
+        through_input = jnp.where(asks_alike, ((found[:tokens] - own) * change).sum(-1), 0.0)
         moved = interchange_effect(learner, other, prompts) * apart
         return jnp.concatenate([through_input[None], moved]), apart
 

@@ -53,6 +53,10 @@ class Described(Wrapped, Task):
     def graph(self) -> tuple[int, ...] | None:
         return self.plain.graph
 
+    def why_not(self) -> str:
+        """What is wrong with the base."""
+        return self.plain.why_not()
+
     # -- descriptions ------------------------------------------------------------------------------------------------
 
     def describe(self, key: Array, latent: Any) -> Float[Array, " name"]:

@@ -6,7 +6,7 @@ import numpy as np
 from tiny_transformer import chains, pairs
 
 from icl_lab.probes.prompt_pairs import counterpart, prompts_of, uninformative
-from icl_lab.tasks import LinearRegression, MarkovChain
+from icl_lab.tasks import Described, LinearRegression, MarkovChain, Pool
 
 REGRESSION = LinearRegression(dimension=2, examples=4, noise=0.0)
 CHAIN = MarkovChain(states=3, examples=4)
@@ -19,6 +19,15 @@ def test_counterpart_has_the_inputs_and_the_next_latent():
     np.testing.assert_array_equal(other.x, prompts.x)
     expected = [np.asarray(prompts.x[i]) @ np.asarray(prompts.latent[(i + 1) % 40]) for i in range(40)]
     np.testing.assert_allclose(other.y, expected, atol=1e-5)
+
+
+def test_counterpart_of_a_described_prompt_has_the_description_of_its_task():
+    task = Described(base=REGRESSION, examples=4, prior=Pool(8), names=8)
+    prompts = jax.jit(lambda: task.sample(jax.random.key(0), 20))()
+    other = COUNTERPART(task, prompts, jax.random.key(1))
+    assert (np.asarray(other.description).argmax(-1) == other.latent["member"]).all()
+    np.testing.assert_array_equal(other.latent["member"], np.roll(prompts.latent["member"], -1))
+    np.testing.assert_array_equal(other.x, prompts.x)
 
 
 def test_counterpart_of_a_stream_is_a_stream():

@@ -15,10 +15,12 @@ from matplotlib.text import Text
 from icl_lab.report.data import Run
 from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
+from icl_lab.report.figures.training import last_changed
 from icl_lab.report.files import png, svg
 from icl_lab.report.inside import open_to_doubt
 from icl_lab.report.layout import Drawing, LeftOut, end_labels, spread, styled
 from icl_lab.report.subject import Subject
+from icl_lab.statistics import Bracket
 
 SLACK = 1.5  # pixels that the boxes of neighbouring texts may share
 SUBJECTS = ["linear_attention", "softmax"]
@@ -71,6 +73,18 @@ def undrawn(drawing: Drawing) -> set[int]:
 
 
 NAMES = ["scoreboard", "planted", *(f"{subject} {name}" for subject in SUBJECTS for name in SUBJECT_FIGURES)]
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        (Bracket(-np.inf, 12), "verdicts the same since the first look, at step 12"),
+        (Bracket(2000, np.inf), "verdicts still changing after step 2,000"),
+        (Bracket(12, 40), "verdicts last changed at steps 12–40"),
+    ],
+)
+def test_the_time_of_the_last_change_is_told_as_it_is_known(at, words):
+    assert last_changed(at) == words
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -54,6 +54,8 @@ def test_every_map_has_its_axes_and_an_interval_around_it(match):
         assert (match[f"{name}_low"] <= match[name] + 1e-9).all()
         assert (match[f"{name}_high"] >= match[name] - 1e-9).all()
     assert match.sizes["token"] == 12
+    for end in ("", "_low", "_high"):  # of a stream only pairs that ask the same are compared
+        assert match[f"interchange_input{end}"].values[0, -1] == 0
     assert set(match["pattern"].values) == {"previous token", "prefix matching", "nearest example", "own input"}
 
 

@@ -132,6 +132,12 @@ def test_what_is_wrong_is_said_in_one_line(module, spec, words):
 def test_classes_are_answered_with_probabilities():
     with pytest.raises(ValueError, match="not probabilities"):
         checked(np.full((2, 3, 2), 0.7), (2, 3), Classes(2))
+    shares = np.full((2, 3, 2), 0.5)
+    shares[1, 2, 1] = np.nan
+    with pytest.raises(ValueError, match=r"not finite at position 2 of prompt 1$"):
+        checked(shares, (2, 3), Classes(2))
+    with pytest.raises(ValueError, match=r"not finite for prompt 1$"):  # the last position alone
+        checked(shares[:, -1], (2,), Classes(2))
     assert checked(np.zeros((2, 3)), (2, 3), Real()).shape == (2, 3, 1)
     chain = MarkovChain(states=3, examples=4)
     honest = OutsideLearner(lambda x, y: np.full((*y.shape, 3), 1 / 3), chain.outcomes)

@@ -35,6 +35,17 @@ def test_examples_are_reordered_as_the_base_does_it():
     assert not np.array_equal(found.y, prompts.y)
 
 
+def test_what_is_wrong_with_the_base_is_wrong():
+    base = {"kind": "linear_regression", "dimension": 2, "covariance": -1.0}
+    subject = {
+        "task": {"kind": "described", "pool": 4, "names": 4, "examples": 3, "base": base},
+        "format": "interleaved",
+    }
+    with pytest.raises(InputError, match="covariance"):
+        parse_config({"name": "a", "subjects": {"a": subject}}, "test")
+    assert RULES.why_not() == ""
+
+
 def test_memory_is_that_of_the_base():
     assert Described(base=MarkovChain(order=2), examples=6, prior=Pool(3), names=3).memory == 2
     assert MarkovChain().memory == 1

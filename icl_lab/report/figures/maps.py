@@ -20,13 +20,13 @@ from icl_lab.report.vocabulary import MUTED, SUBJECT, listing, number
 
 READING = (
     "Left: one token, or what the network holds at it after a layer, is exchanged for that of a prompt with the same "
-    "inputs and another task's labels; the colour says how far the answer to the last question goes to that prompt's "
-    "(1: all the way; white: not at all). Middle: how much the loss of that answer rises when a head or an MLP writes "
-    "its mean over prompts instead, a dot per member with its 95% interval, a bar at the median; beside it the share "
-    "of the answer's variance over prompts that it writes itself. Right: how a head's attention correlates with known "
-    "patterns. Colours and numbers are medians over members; a dot instead of a number: the interval includes 0 in "
-    "half of them or more. Heads of a layer are ordered by what is lost without them, member by member: their own "
-    "numbers mean nothing."
+    "inputs (of a stream: the same last state) and another task's labels; the colour says how far the answer to the "
+    "last question goes to that prompt's (1: all the way; white: not at all). Middle: how much the loss of that "
+    "answer rises when a head or an MLP writes its mean over prompts instead, a dot per member with its 95% interval, "
+    "a bar at the median; beside it the share of the answer's variance over prompts that it writes itself. Right: how "
+    "a head's attention correlates with known patterns. Colours and numbers are medians over members; a dot instead "
+    "of a number: the interval includes 0 in half of them or more. Heads of a layer are ordered by what is lost "
+    "without them, member by member: their own numbers mean nothing."
 )
 ROW, INPUT, GAP = 0.205, 1.3, 0.3  # inches of a row; rows of the input, and rows between layers
 LEFT, MAP, PARTS, LOSS, WRITES, LIKE = 0.95, 3.85, 1.1, 1.45, 0.75, 0.48  # inches; LIKE: of one pattern

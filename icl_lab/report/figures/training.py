@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import math
 
 import numpy as np
 from matplotlib.colors import to_rgb
 
 from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, end_labels, panel, plain_log, put
 from icl_lab.report.reductions import last, median, smallest
-from icl_lab.report.subject import Condition, Subject, evenly
+from icl_lab.report.subject import Condition, Subject, evenly, mapping
 from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUPPORTED, listing, spoken
-from icl_lab.statistics import bracketed_median, last_change
+from icl_lab.statistics import Bracket, bracketed_median, last_change
 
 READING = (
     "Left: distance in nats to the nearest reference of each hypothesis at every snapshot, members thin, their "
@@ -147,11 +147,8 @@ def _supports(subject: Subject, condition: Condition, steps: int, verdicts: str)
         return shares
     for member in condition.members:
         for step in range(steps):
-            try:
-                verdict = json.loads(stored[member, step])
-            except ValueError:
-                continue
-            for name in subject.hypotheses_named(verdict.get(SUPPORTED)) or ["none"]:
+            verdict = mapping(stored[member, step])
+            for name in (subject.hypotheses_named(verdict.get(SUPPORTED)) or ["none"]) if verdict else ():
                 shares[name][step] += 1 / len(condition.members)
     return shares
 
@@ -168,8 +165,17 @@ def _takeaway(subject: Subject, conditions: list[Condition], supports: dict, ste
         named = listing([f"{name} {HYPOTHESES[name]}" for name in final])
         seen = _verdicts(subject, condition, len(steps))
         since = bracketed_median([last_change(row, steps.tolist()) for row in seen])
-        parts.append(f"{named} supported by most members, verdicts last changed at step {since} (median){where}")
+        parts.append(f"{named} supported by most members, {last_changed(since)} (median){where}")
     return f"{subject.title}: {'; '.join(parts[:3])}."
+
+
+def last_changed(at: Bracket) -> str:
+    """When verdicts became what they are at the end; at the ends of training it is censored."""
+    if math.isinf(at.after):
+        return f"verdicts the same since the first look, at step {at.by:,.0f}"
+    if math.isinf(at.by):
+        return f"verdicts still changing after step {at.after:,.0f}"
+    return f"verdicts last changed at steps {at}"
 
 
 def _verdicts(subject: Subject, condition: Condition, steps: int) -> list[list[tuple[str, ...]]]:
@@ -178,6 +184,6 @@ def _verdicts(subject: Subject, condition: Condition, steps: int) -> list[list[t
     assert stored is not None  # most members support something there
 
     def named(text: str) -> tuple[str, ...]:
-        return tuple(subject.hypotheses_named(json.loads(text).get(SUPPORTED))) if text else ()
+        return tuple(subject.hypotheses_named(mapping(text).get(SUPPORTED)))
 
     return [[named(stored[member, step]) for step in range(steps)] for member in condition.members]
