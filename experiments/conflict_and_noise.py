@@ -12,9 +12,9 @@ Source    Bayes' rule; conflict: algebra; majority bias and calibration: Zhao et
 Time      quick: 3 minutes on two cores. paper: on an accelerator, not yet run.
 
 With two rules over one bit all three models lean to neither label up to a gap of four (−.10 to .08 nats), and to the
-earlier one where seven or more examples lie between them (−.28 to −.38): the exact answer is 0 at any gap. They
-have no majority bias (−.007 to .009, the planted learner .10). Calibrating them by an input of zeros, which training
-never showed, moves all answers towards one label (by .2, whatever the shares) and adds a little (−.015 to .049).
+earlier one where seven or more examples lie between them (−.28 to −.38): the exact answer is 0 at any gap. They have no
+majority bias (−.007 to .009, the planted learner .10). Calibrating them by an input of zeros, which training never
+showed, moves all answers towards one label (by .2, whatever the shares) and adds a little (−.015 to .049).
 
 A planted learner that follows the majority in a share .3 of its answer is the positive control of D4, the exact learner
 the negative one.

@@ -7,13 +7,15 @@ Claim     Planted references are identified, .97 of them on linear regression at
           hypothesis that the judge does not know is false in at most .02; no reference that is the same function as the
           subject is rejected. What is supported once the truth is removed from the candidates is published.
 Source    This lab's own control, on prompts, pools, parameters and noise of seeds that the rule was not chosen on.
-Time      quick: three and a half minutes on two cores; with one draw of each learner 23 of 24 is below the gate of
-          .97, and 81 learners cannot bound false support by 2%. paper: all families at full size, not yet run.
+Time      quick: four minutes on two cores. paper: all families at full size, not yet run.
 
 What `icl-lab calibrate` does, at the size of the preset, and a page with the matrix of what was planted against what
 was said. The preset's own subjects are transformers taught by a reference: they are judged as well, where they come
 near enough to their teacher to be known by it. A rate is shown as count and 95% interval (Wilson 1927); the gates look
-at the rate itself, so at the quick preset's counts one miss in thirty already fails the .97.
+at the rate itself, where it could be met with one learner missed.
+
+In quick, two draws and 64 prompts, 42 of 43, 47, 42 and 34 of 48 are identified on regression at no, low, middle and
+high noise, 46, 46, 45 and 43 of 46 on chains; false 0 of 80 and 1 of 74, too few to bound it by .02 (.030, a report).
 """
 
 from typing import Any
@@ -40,7 +42,7 @@ SOURCE = "this lab's own control"
 FIRST_SEED = 7000  # the rule was chosen on seeds below
 # What is calibrated beside the subjects that are trained, by name of the preset.
 SIZES: dict[str, dict[str, Any]] = {
-    "judge_calibration_quick": {"families": ("linear_regression", "markov_chain"), "draws": 1, "distilled": 0},
+    "judge_calibration_quick": {"families": ("linear_regression", "markov_chain"), "draws": 2, "distilled": 0},
     "judge_calibration_paper": {"draws": 4, "distilled": 3},
 }
 

@@ -43,7 +43,7 @@ ONE_FUNCTION = ("population_bayes", "tempered_population_bayes", "ridge", "conte
 STORED = ("pool_bayes", "pool_map", "tempered_pool_bayes", "matched_moments")  # references that know the pool
 TEMPERED = "tempered_population_bayes"  # a decoy of the judge, here shown with what it varies
 COLOUR = {
-    "stored": "#12355B",
+    "stored": "#1B7837",
     "H1": COLOURS["H1"],
     "H2": COLOURS["H2"],
     "H3": COLOURS["H3"],
@@ -54,7 +54,7 @@ COLOUR = {
 }
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 NAMES = {
-    "stored": "knows the pool's tasks (H1, H4; also tempered)",
+    "stored": "knows the pool's tasks (H1, H4; also tempered, or its moments)",
     "H1": "H1 Bayes without the pool (also tempered)",
     "H2": "H2 kernel",
     "H3": "H3 learned steps",
@@ -195,9 +195,10 @@ def draw(maps: dict[str, tuple], directory: RunDirectory) -> None:
     from matplotlib.patches import Patch
 
     with style():
-        figure, axes = plt.subplots(1, len(maps), figsize=(5.2 * len(maps), 4.6), squeeze=False, layout="constrained")
+        size = (8.2, 0.9 + 2.6 * len(maps))
+        figure, axes = plt.subplots(len(maps), 1, figsize=size, squeeze=False, layout="constrained")
         seen: set[str] = set()
-        for axis, (subject, own) in zip(axes[0], maps.values(), strict=True):
+        for axis, (subject, own) in zip(axes[:, 0], maps.values(), strict=True):
             steps = subject.steps[1:]
             for row, members in enumerate(own.values()):
                 for strip, looks in enumerate(members):
@@ -213,16 +214,24 @@ def draw(maps: dict[str, tuple], directory: RunDirectory) -> None:
             axis.set_xlim(0, len(steps))
             axis.set_ylim(-0.6, len(own) - 0.4)
             axis.set_yticks(range(len(own)), [spoken(pool).removesuffix(" tasks") for pool in own])
-            axis.set_xticks(np.arange(len(steps)) + 0.5, [str(step) for step in steps], rotation=60, size=8)
-            axis.set(xlabel="training step", title=subject.subject.title)
+            axis.set_xticks(np.arange(len(steps)) + 0.5, [f"{step:,}" for step in steps], size=8)
+            axis.set(ylabel="tasks in the pool\n(a strip per seed)", title=subject.subject.title)
             axis.grid(False)
-        axes[0, 0].set_ylabel("tasks in the training pool (a strip per seed)")
+        axes[-1, 0].set_xlabel("training step")
+        supported = any(
+            one.status == "supported"
+            for _, own in maps.values()
+            for row in own.values()
+            for looks in row
+            for one in looks
+        )
         figure.suptitle("Which algorithm is nearest to what the network answers")
         figure.legend(
             handles=[Patch(facecolor=COLOUR[kind], label=NAMES[kind]) for kind in COLOUR if kind in seen],
-            title="colour: the nearest reference;  pale, and percent: what it leaves unexplained;  ✓: supported",
+            title="Colour: the nearest reference. Pale, and percent: what it leaves unexplained"
+            + (". ✓: supported" if supported else ""),
             loc="outside lower center",
-            ncols=4,
+            ncols=2,
             frameon=False,
         )
         save_figure(figure, directory.path / "figures", "when_it_changes")

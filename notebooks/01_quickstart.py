@@ -30,6 +30,7 @@ from icl_lab.hypotheses.bank import build_bank
 from icl_lab.hypotheses.judge import judge_learner, owner_of
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.probes import alignment, induction_scores, mean_attention, query_sensitivity
+from icl_lab.report.experiments import plain_ticks
 from icl_lab.report.vocabulary import COLOURS
 from icl_lab.runs.config import parse_config
 from icl_lab.runs.train import train_subject
@@ -114,7 +115,7 @@ for name, subject in trained.items():
         print(f"{name:11} {verdict.status:12} ({said}); nearest {', '.join(verdict.near[:3])}")
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
 for axis, (name, compared) in zip(axes, distances.items(), strict=True):
     table = np.array([each.distance[each.regimes.index("in_distribution")] for each in compared])
     references = compared[0].references
@@ -125,6 +126,8 @@ for axis, (name, compared) in zip(axes, distances.items(), strict=True):
     axis.set_yticks(range(len(order)), labels)
     axis.invert_yaxis()
     axis.set(xscale="log", xlabel="distance (nats per position)", title=f"{name}: a dot per seed")
+    plain_ticks(axis.xaxis)
+    axis.tick_params(axis="x", labelsize=7.5)
 plt.show()
 
 # %% [markdown]

@@ -14,7 +14,7 @@
 # In-context learning fails in known ways: the order of the examples matters, far examples fade, a task that changes in
 # mid-prompt is noticed late. To turn such an impression into a number two things must be kept apart. On a changed
 # prompt even the exact learner of the training prior does worse than one who knows of the change; that loss is
-# *unavoidable* for whoever knows that prior alone. What a model loses on top is its *bias*. With c the exact learner
+# the *mismatch* of the prior. What a model loses on top is its *bias*. With c the exact learner
 # who knows, t the exact learner of the training prior, s the subject, and distances D in nats,
 #
 #     mismatch = D(c‖t)        bias = D(c‖s) − D(c‖t)        moved = D(s before ‖ s after)
@@ -109,7 +109,7 @@ titles = [PERTURBATIONS[name].title + (" (moved)" if PERTURBATIONS[name].aligned
 axis.set_yticks(range(len(SHOWN)), titles)
 axis.invert_yaxis()
 axis.set_xscale("symlog", linthresh=0.01)
-axis.set_xlabel("nats per answer; grey: unavoidable")
+axis.set_xlabel("nats per answer; grey: what the training prior costs")
 axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
@@ -198,7 +198,7 @@ for perturbation in (REPEATED, both):
     print(perturbation.title)
     for who, learner in learners.items():
         found = terms(perturbation, given, learner, 1.0)
-        print(f"  {who:14} bias {found.bias.mean():+.3f}, unavoidable {found.mismatch.mean():.3f} nats")
+        print(f"  {who:14} bias {found.bias.mean():+.3f}, mismatch {found.mismatch.mean():.3f} nats")
 
 # %% [markdown]
 # For a trained run all of this is one command, `icl-lab stress RUN`; its profile is part of the run's report. What the

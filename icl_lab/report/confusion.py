@@ -19,8 +19,8 @@ TITLES = {
     "listed": "decoys and rivals it knows",
     "mixture": "half of each of two",
     "near miss": "nearly Bayesian",
-    "distorted": "distorted, unknown to it",
-    "stranger": "distorted, written after it",
+    "distorted": "distorted, kinds the rule grew on",
+    "stranger": "distorted, kinds new to the rule",
     "untrained": "untrained transformers",
     **{f"{key} student": f"transformers taught by {key}" for key in HYPOTHESES},
     **{f"{key} retrained": f"hand-built, retrained by {key}" for key in HYPOTHESES},
@@ -28,6 +28,7 @@ TITLES = {
 OUTCOMES = (*HYPOTHESES, "inconclusive", "unexplained")
 UNKNOWN = ("stranger", "untrained")  # kinds whose false support is claimed
 LITTLE = ("none", "low")  # noises of the matrix
+PERCENT = {"none": "0", "low": "2", "middle": "5", "high": "10"}  # noise → percent of the answers
 
 
 @dataclass(frozen=True)

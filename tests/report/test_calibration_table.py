@@ -8,10 +8,10 @@ import yaml
 from rich.console import Console
 
 from icl_lab.calibration.measure import Record
-from icl_lab.calibration.subjects import KINDS
+from icl_lab.calibration.subjects import KINDS, NOISES
 from icl_lab.cli import main
 from icl_lab.report.calibration_table import calibration_tables
-from icl_lab.report.confusion import OUTCOMES, TITLES, UNKNOWN, groups_of, matrix
+from icl_lab.report.confusion import OUTCOMES, PERCENT, TITLES, UNKNOWN, groups_of, matrix
 from icl_lab.report.figures.calibration import draw
 from icl_lab.report.layout import Drawing, styled
 from icl_lab.runs import calibration_claims
@@ -87,7 +87,7 @@ def test_matrix_rates_and_power_are_printed(records, tmp_path):
         return next(line for line in lines if line.startswith(start)).split()
 
     assert cells("H5 implicit gradient descent")[-9:] == ["2", "2", "·", "[1]", "·", "·", "[1]", "1", "·"]
-    assert cells("distorted, written after it")[-9:] == ["2", "2", "·", "·", "·", "1!", "·", "·", "1"]
+    assert cells("distorted, kinds new to the rule")[-9:] == ["2", "2", "·", "·", "·", "1!", "·", "·", "1"]
     assert "1 of 2" in next(line for line in lines if line.startswith("transformers taught by H1"))
     rates = [line.split("  ") for line in lines if line.startswith("identified, noise")]
     assert [f"{parts[0]}:{' '.join(parts[-1].split()[:3])}" for parts in rates] == [
@@ -120,7 +120,7 @@ def test_the_figure_shows_the_same_counts(records):
         drawn = draw({"linear_regression": columns(records)})
     assert isinstance(drawn, Drawing)
     assert "identifies 75.0% (linear regression)" in drawn.takeaway
-    assert "in 1 of 2 learners unknown to it" in drawn.takeaway
+    assert "in 1 of 2 learners of kinds new to it" in drawn.takeaway
 
 
 def test_the_power_by_prompts_is_a_claim_that_decides_nothing(records):
@@ -136,3 +136,4 @@ def test_every_kind_of_known_learner_has_a_row():
     shown = {"distilled": "student", "planted": "gradient descent"}
     assert {shown.get(kind, kind) for kind in KINDS if kind not in ("planted", "inner loop")} <= groups
     assert UNKNOWN == calibration_claims.UNKNOWN
+    assert {name: f"{100 * share:g}" for name, share in NOISES.items()} == PERCENT

@@ -233,8 +233,8 @@ def test_spread_keeps_labels_apart_and_in_order() -> None:
 def test_the_stress_profile_says_what_is_avoidable_and_what_cannot_be_read(drawn: dict[str, Drawing | LeftOut]) -> None:
     drawing = drawn["softmax stress"]
     assert isinstance(drawing, Drawing)
-    assert "loses most by task switches (+0.2" in drawing.takeaway
-    assert "another order moves it most (0.00" in drawing.takeaway
+    assert "its networks lose most by task switches (+0.2" in drawing.takeaway
+    assert "another order moves them most (0.00" in drawing.takeaway
     notes = [text.get_text() for text in drawing.figure.texts]
     assert "Cannot be read by this model, such as for want of positions: longer than in training." in notes
     bars = [bar for axes in drawing.figure.axes for bar in axes.patches]

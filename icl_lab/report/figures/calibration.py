@@ -13,6 +13,7 @@ from icl_lab.report.confusion import (
     LITTLE,
     OTHERS,
     OUTCOMES,
+    PERCENT,
     STUDENTS,
     TITLES,
     Records,
@@ -29,11 +30,11 @@ from icl_lab.report.layout import Drawing, LeftOut, canvas, panel, put
 from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT, spoken
 
 READING = (
-    "Rows: learners whose function is known. Columns: what the judge said; a verdict may name several hypotheses, so a "
-    "row can add up to more than 100%. Boxes: the equivalence class, hypotheses that are true of at least half of the "
-    "row's learners, so darkness inside them is right and anything coloured outside is false support. Noise: none and "
-    "low (2% of the answers). Right: the number of learners; of taught transformers those near enough to count of all. "
-    "A distorted or nearly Bayesian learner within .006 nats of a reference counts as it, and to name that is right."
+    "Rows: learners whose function is known. Columns: what the judge said; a verdict may name several hypotheses, so "
+    "a row can add up to more than 100%. Boxes: the equivalence class, hypotheses that are true of at least half of "
+    "the row's learners, so darkness inside them is right; outside it may be right of fewer of them, since whoever is "
+    "within .006 nats of a reference counts as it. !: wrong of some, false support. Noise: none and 2% of the "
+    "answers. Right: the number of learners; of taught transformers those near enough to count of all."
 )
 CELL, HEIGHT, LEFT = 0.46, 0.27, 2.35  # inches
 
@@ -65,11 +66,15 @@ def _matrix(axes: Axes, found: Sequence[Row], labelled: bool) -> None:
         axes.text(len(OUTCOMES) + 0.08, place + 0.5, count, size=7, color=MUTED, va="center")
         for column, outcome in enumerate(OUTCOMES):
             value = row.named[column] / row.verdicts if row.verdicts else float("nan")
-            cell(axes, column, place, value, COLOURS.get(outcome, "#7A7A7A"))
+            wrong = outcome in HYPOTHESES and row.wrong[column] > 0
+            cell(axes, column, place, value, COLOURS.get(outcome, "#7A7A7A"), "!" if wrong else "")
             if outcome in HYPOTHESES and row.true[column]:
                 axes.add_patch(
                     Rectangle((column + 0.04, place + 0.06), 0.92, 0.88, fill=False, edgecolor=SUBJECT, linewidth=1.5)
                 )
+        if row.trained and not row.verdicts:
+            words = "none is near enough to what it was taught"
+            axes.text(len(OUTCOMES) / 2, place + 0.5, words, size=7, color=MUTED, ha="center", va="center")
     for line in {len(HYPOTHESES), len(found) - len(OTHERS)}:
         axes.axhline(line, color=SUBJECT, linewidth=0.8)
     axes.axvline(len(HYPOTHESES), color=SUBJECT, linewidth=0.8)
@@ -84,14 +89,14 @@ def _matrix(axes: Axes, found: Sequence[Row], labelled: bool) -> None:
         label.set_color(INKS.get(row.group.split(" ")[0], "#333333"))
 
 
-def cell(axes: Axes, column: int, row: int, value: float, colour: str) -> None:
-    """One share of a matrix: a colour as dark as it is large, and its percentage."""
+def cell(axes: Axes, column: int, row: int, value: float, colour: str, mark: str = "") -> None:
+    """One share of a matrix: a colour as dark as it is large, and its percentage with a mark."""
     if not np.isfinite(value):
         return
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, alpha=0.06 + 0.84 * value, linewidth=0))
-    if value >= 0.005:
+    if value >= 0.005 or mark:
         ink = "white" if value > 0.6 else "#222222"
-        axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", size=7.5, ha="center", va="center", color=ink)
+        axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}{mark}", size=7.5, ha="center", va="center", color=ink)
 
 
 def _rates(figure: Figure, records: Records, x: float, y: float, first: bool) -> None:
@@ -100,8 +105,8 @@ def _rates(figure: Figure, records: Records, x: float, y: float, first: bool) ->
     by_noise, by_count = identified_by_noise(records), identified_by_prompts(records)
     left = panel(figure, x, y, half, 1.3)
     _intervals(left, list(by_noise.values()))
-    left.set_xticks(range(len(by_noise)), list(by_noise), size=7)
-    left.set_xlabel("noise", size=8)
+    left.set_xticks(range(len(by_noise)), [PERCENT[noise] for noise in by_noise], size=7)
+    left.set_xlabel("noise (% of the answers)", size=8)
     if first:
         left.set_ylabel("identified", size=8)
     right = panel(figure, x + half + 0.24, y, half, 1.3, sharey=left)
@@ -128,6 +133,6 @@ def _takeaway(families: Mapping[str, Records]) -> str:
         unknown.append(false_support(records))
     return (
         f"Of planted learners with at most 2% noise the judge identifies {', '.join(parts)}; it supports something in "
-        f"{sum(each.count for each in unknown)} of {sum(each.total for each in unknown)} learners unknown to it that "
-        "are like no reference."
+        f"{sum(each.count for each in unknown)} of {sum(each.total for each in unknown)} learners of kinds new to it "
+        "that are like no reference."
     )

@@ -145,7 +145,7 @@ def _key(figure: Figure) -> None:
         Line2D([], [], color=SUBJECT, marker="o", markersize=4, linewidth=1.0, label="a network, 95% over prompts"),
         Patch(color=CONTEXT, label="exact learner of the training prior"),
         Line2D([], [], color=MUTED, marker="x", markersize=5, linewidth=0, label="knows nothing"),
-        Line2D([], [], color=SUBJECT, marker="<", markersize=4, linewidth=0, label=f"left edge: {LEAST:.4f} or less"),
+        Line2D([], [], linewidth=0, label=f"side by side at the left edge: {LEAST:.4f} or less"),
     ]
     references = [
         Line2D(
@@ -181,10 +181,10 @@ def _takeaway(
     worst = sorted(((value, name) for name, value in added.items() if value > 0.001), reverse=True)[:2]
     if worst:
         items = [f"{told[name]['title']} (+{number(value)} nats)" for value, name in worst]
-        parts.append(f"beyond the training prior's own loss it loses most by {listing(items)}")
+        parts.append(f"beyond the training prior's own loss its networks lose most by {listing(items)} in the mean")
     elif added:
-        parts.append("it loses nothing beyond the training prior's own loss")
+        parts.append("its networks lose nothing beyond the training prior's own loss")
     if moved:
         value, name = max((value, name) for name, value in moved.items())
-        parts.append(f"of changes that say nothing new, {told[name]['title']} moves it most ({number(value)} nats)")
+        parts.append(f"of changes that say nothing new, {told[name]['title']} moves them most ({number(value)} nats)")
     return f"{subject.title}: {'; '.join(parts)}."
