@@ -20,7 +20,7 @@ from icl_lab.runs.yaml_file import read_yaml
 from icl_lab.stress.perturbations import PERTURBATIONS
 
 # Part of every run's hash: raise it when stored results change their meaning, and no old ones are reused.
-SCHEMA = 6
+SCHEMA = 7
 PLANTED = "planted"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUBJECT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
