@@ -213,7 +213,7 @@ def grows_claim(positions: str, means: dict[float, list[float]]) -> Claim:
         f"mean log-odds of the later label at P = {', '.join(f'{level:g}' for level in levels)}, {positions} positions",
         ODDS,
         "grow with P by " + ", ".join(f"{step / 2:.2f}" for step in exact) + " and more, half of the exact log-odds",
-        [", ".join(f"{value:+.2f}" for value in row) for row in rows],
+        [" → ".join(f"{value:+.2f}" for value in row) for row in rows],
         [bool((np.diff(row) > exact / 2).all()) for row in rows],
     )
 
