@@ -85,16 +85,23 @@ class Algorithm:
         rate: η, of one example.
         start: θ_0, [feature].
         scale: size of a weight of the task, √(τ² + μ²).
+        spread: standard deviation of the features' step sizes against their mean.
     """
 
     rate: float
     start: np.ndarray
     scale: float
+    spread: float = 0.0
 
     @property
     def hypothesis(self) -> str:
         """H5 from zero, H3 from a learned start."""
         return "H5" if np.sqrt(np.mean(np.square(self.start))) <= ZERO * self.scale else "H3"
+
+    @property
+    def mechanism(self) -> tuple[str, ...]:
+        """The same; steps of several sizes from zero are preconditioned descent (H5) whose sizes were learned (H3)."""
+        return ("H3", "H5") if self.hypothesis == "H5" and self.spread > ZERO else (self.hypothesis,)
 
 
 def read_off(params: Params, task: LinearRegression) -> Algorithm:
@@ -103,9 +110,11 @@ def read_off(params: Params, task: LinearRegression) -> Algorithm:
     size = task.dimension
     key, query, value = weights["key"][:size], weights["query"][:size], weights["value"][size]
     label = float((value @ weights["readout"])[0])
-    rate = float(np.exp(weights["log_beta"])) * label * float(np.trace(key @ query.T)) / size
+    sizes = np.diag(key @ query.T)
+    rate = float(np.exp(weights["log_beta"])) * label * float(sizes.mean())
     start = query @ weights["initial"].T @ weights["readout"][:, 0]
-    return Algorithm(rate, start, float(np.sqrt(np.mean(np.square(task.weight_scale) + np.square(task.weight_mean)))))
+    scale = float(np.sqrt(np.mean(np.square(task.weight_scale) + np.square(task.weight_mean))))
+    return Algorithm(rate, start, scale, float(sizes.std() / abs(sizes.mean())))
 
 
 def learner_of(loop: InnerLoop, params: Params, task: Task) -> RecurrentLearner:
@@ -157,7 +166,7 @@ def loop_mechanism_records(task: Task, loop: InnerLoop, params: Params, draw: in
         key: of prompts and random weights.
     """
     assert isinstance(task, LinearRegression)
-    known = Known((read_off(params, task).hypothesis,))
+    known = Known(read_off(params, task).mechanism)
     learner = learner_of(loop, jax.tree.map(jnp.asarray, params), task)
     turned = dataclasses.replace(learner, params={**learner.params, "readout": -3 * learner.params["readout"]})
     return records_with_ruins(loop.name, draw, known, judge_with_ruins(learner, turned, task, key))

@@ -130,10 +130,10 @@ IMPLICIT_GRADIENT_DESCENT = Hypothesis(
             "downhill in fast weights",
             "fast weights",
             "condition",
-            "the steps go down the gradient",
+            "no step goes up the gradient, to 1% of the largest",
             "fast weights",
             "downhill from zero",
-            0.0,
+            -0.01,
         ),
         Signature(
             "fast iterates",

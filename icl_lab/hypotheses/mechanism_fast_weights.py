@@ -4,10 +4,13 @@ The implicit learner reads one example after the other, and begins with θ = θ_
 
     θ ← θ + A (y_i − θ_a·x_i) x_i,        answer θ·x_q,
 
-A diagonal, θ_a the weights that example i's mini-batch began with. Mini-batches of one are online steps, one for all
-examples is one batch step. θ_0 = 0 is plain descent, a learned θ_0 or steps of several sizes are an inner loop that was
-learned. Parameters are fitted to *answers*; the weights after every example are then predictions with nothing left to
-fit.
+A diagonal, θ_a the weights that example i's mini-batch began with: mini-batches are the network's own. Those of one are
+online steps, one for all examples is one batch step. θ_0 = 0 is descent, preconditioned where A's entries differ; a
+learned θ_0 or different entries are an inner loop that was learned. Parameters are fitted to *answers*; the weights
+after every example are then predictions with nothing left to fit.
+
+Features tell of A as far as the answers depend on them: entries are weighed by the squared mean square of their
+feature, and pulled together by a little, so that those which answers leave open decide nothing.
 """
 
 from collections.abc import Mapping
@@ -28,6 +31,9 @@ from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
 
 PROMPTS = 384
+TIED = 1e-3  # weight of (A's entries − their mean)², in units of their first guess, against the squared errors' sum
+CORRELATED = 0.05  # of features: more, and A would be no diagonal matrix
+FAINT = 0.01  # share of the largest weight of a feature, below which its entry of A is not looked at
 
 
 class FastSteps(NamedTuple):
@@ -63,13 +69,14 @@ def fast_weights(learner: RecurrentLearner, task: Task, key: Array) -> dict[str,
     """Evidence for steps in the fast weights S of a delta-rule network. With " from zero" θ_0 = 0, without it any θ_0.
 
     Statistics: `unexplained`, the share of the answers that the fit misses; `iterates`, the smallest share over
-    examples of the variance of θ after an example that a linear read-out of S finds there, on held-out prompts; `keys`,
+    examples of the variance of θ after an example that a linear read-out of W_oᵀS finds there, on held-out prompts (of
+    all of S a large random network's would tell every second moment of x and y, and so θ of a batch step); `keys`,
     the share foreseen (`explained`) of the change of answers when all keys and queries come from another prompt and
     what is written with them stays (`held`): these residuals' steps along those inputs; `start`, that share when the
     loop starts from the S that another prompt ended with, and so from its θ; NaN for a single batch step; `departure`,
     the larger of |θ_0·x_q| against the answers and of the standard deviation of A's entries against their mean;
-    `downhill`, A's smallest entry over the largest: below 0 where a step goes up the gradient. Of networks that
-    `has_fast_weights` is true of.
+    `downhill`, A's smallest entry over the largest: below 0 where a step goes up the gradient. −1 stands for `iterates`
+    of a state that is not finite. Of networks that `has_fast_weights` is true of.
     """
     prompts = task.sample(key, PROMPTS)
     phi, y = task.features(prompts.x), prompts.y[:, :-1]
@@ -81,7 +88,10 @@ def fast_weights(learner: RecurrentLearner, task: Task, key: Array) -> dict[str,
     own = inside(learner, prompts)
     theirs = jax.tree.map(rolled, own)
     tokens = carriers(learner.format, prompts.positions).outcomes[:-1]
-    states = own["after"][:, tokens].reshape(PROMPTS, len(tokens), -1).swapaxes(0, 1)  # [example, prompt, value·key]
+    states = jnp.einsum("btvk,vo->btko", own["after"][:, tokens], learner.params["readout"])
+    states = states.reshape(PROMPTS, len(tokens), -1).swapaxes(0, 1)  # [example, prompt, key·output]
+    guess, strength = 0.5 / y.shape[1], jnp.square(jnp.square(phi).mean((0, 1)))
+    weight = strength / strength.sum()
     score = thirds(PROMPTS)[2]
 
     def answered(steps: FastSteps, start: Array) -> Array:
@@ -91,13 +101,17 @@ def fast_weights(learner: RecurrentLearner, task: Task, key: Array) -> dict[str,
         return jnp.broadcast_to(steps.initial, query.shape)
 
     def look(free: FastSteps) -> dict[str, Array]:
-        flat, unravel = ravel_pytree(FastSteps(jnp.zeros(phi.shape[-1]), jnp.full(phi.shape[-1], 0.5 / y.shape[1])))
+        flat, unravel = ravel_pytree(FastSteps(jnp.zeros(phi.shape[-1]), jnp.full(phi.shape[-1], guess)))
 
         def errors(vector: Array) -> Array:
             steps = unravel(vector)
             return (answered(steps, at_start(steps)) - answers) / scale
 
-        vector = least_squares(errors, flat, ravel_pytree(free)[0])
+        def errors_and_ties(vector: Array) -> Array:
+            rates = unravel(vector).rates
+            return jnp.concatenate([errors(vector), TIED**0.5 * (rates - rates.mean()) / guess])
+
+        vector = least_squares(errors_and_ties, flat, ravel_pytree(free)[0])
         steps = unravel(vector)
         after, residuals = taken(steps.rates, at_start(steps), examples, y, mini_batch)
         after = after.swapaxes(0, 1)
@@ -108,13 +122,17 @@ def fast_weights(learner: RecurrentLearner, task: Task, key: Array) -> dict[str,
         along_theirs, from_theirs = (written * rolled(query)).sum(-1), answered(steps, rolled(after[-1]))
         first = jnp.sqrt(jnp.square(query @ steps.initial).mean()) / scale
         several = mini_batch < y.shape[1]
+        mean = weight @ steps.rates
+        spread_of_rates = jnp.sqrt(weight @ jnp.square(steps.rates - mean))
+        seen = jnp.where(weight > FAINT * weight.max(), steps.rates, jnp.inf)
+        iterates = jnp.where(spread > 0, 1 - missed / jnp.where(spread > 0, spread, 1.0), 0.0).min()
         return {
             "unexplained": jnp.square(errors(vector)).mean(),
-            "iterates": jnp.where(spread > 0, 1 - missed / jnp.where(spread > 0, spread, 1.0), 0.0).min(),
+            "iterates": jnp.nan_to_num(iterates, nan=-1.0, neginf=-1.0),
             "keys": explained(turned, along_theirs, answers),
             "start": explained(begun, from_theirs, answers) if several else jnp.asarray(jnp.nan),
-            "departure": jnp.maximum(first, steps.rates.std() / jnp.abs(steps.rates.mean())),
-            "downhill": steps.rates.min() / jnp.abs(steps.rates).max(),
+            "departure": jnp.maximum(first, spread_of_rates / jnp.abs(mean)),
+            "downhill": seen.min() / jnp.abs(steps.rates).max(),
         }
 
     turned = answer_with(learner, prompts, {"k": theirs["k"], "q": theirs["q"], "v": held(learner, own, theirs["k"])})
@@ -181,15 +199,19 @@ def examples_per_batch(learner: RecurrentLearner, positions: int) -> int:
 
 
 def has_fast_weights(learner: Any, task: Task) -> bool:
-    """Whether `fast_weights` says something: of a delta-rule network with steps of one size, in mini-batches of whole
-    examples, that does not write the query, of which it has no label, before it answers.
+    """Whether `fast_weights` says something: of a delta-rule network with steps of one size, in mini-batches of one
+    example, of all, or where tokens are examples of any number, that writes an example with its label's token, and not
+    the query, of which it has no label, before it answers; on features without correlations, where A is diagonal.
     """
     if not isinstance(learner, RecurrentLearner) or not isinstance(learner.model, DeltaRuleModel):
         return False
     config, positions = learner.model.config, task.positions
-    paired = learner.format.tokens(positions) == positions
-    whole = paired or config.mini_batch == 1 or config.mini_batch >= learner.format.tokens(positions) - 1
-    unwritten = not paired or config.order == "read_write"
-    plain = config.step != "gated" and not config.normalised
-    known = bool((np.asarray(carriers(learner.format, positions).outcomes[:-1]) >= 0).all())
-    return whole and unwritten and plain and known
+    tokens, at = learner.format.tokens(positions), carriers(learner.format, positions)
+    whole = tokens == positions or config.mini_batch == 1 or config.mini_batch >= tokens - 1
+    together = (at.inputs[:-1] == at.outcomes[:-1]).all()
+    unwritten = not together or config.order == "read_write"
+    plain = config.step != "gated" and not config.normalised and config.window <= 2
+    covariance = np.asarray(task.feature_covariance(), float)
+    size = np.sqrt(np.diag(covariance))
+    apart = (np.abs(covariance - np.diag(size**2)) <= CORRELATED * np.outer(size, size)).all()
+    return bool(whole and unwritten and plain and apart and (at.outcomes[:-1] >= 0).all())

@@ -112,10 +112,10 @@ META_LEARNING = Hypothesis(
             "downhill in fast weights",
             "fast weights",
             "condition",
-            "the steps go down the gradient",
+            "no step goes up the gradient, to 1% of the largest",
             "fast weights",
             "downhill",
-            0.0,
+            -0.01,
         ),
         Signature(
             "fast iterates",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.formats import Interleaved, Paired
+from icl_lab.formats import Interleaved, Paired, Separated
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.hypotheses.mechanism import mechanism_verdict
 from icl_lab.hypotheses.mechanism_fast_weights import has_fast_weights, held, inside, taken
@@ -131,6 +131,48 @@ def test_near_misses_are_not_supported(mini_batch):
     assert supported(uphill) == ()
 
 
+@pytest.mark.parametrize("mini_batch", [ONLINE, BATCH])
+def test_steps_are_found_in_a_state_that_holds_more_than_they_need(mini_batch):
+    """Keys and values of eight channels: what of S the answer does not see is random, here and in the control."""
+    small, d = network(mini_batch), TASK.dimension
+    config = dataclasses.replace(small.model.config, key_size=8, value_size=8)
+    noise = jax.random.split(KEY, 2)
+    wide = {
+        "query": jnp.pad(small.params["query"], ((0, 0), (0, 8 - d))),
+        "key": jnp.pad(small.params["key"], ((0, 0), (0, 8 - d))),
+        "value": jnp.concatenate([small.params["value"], 0.5 * jax.random.normal(noise[0], (d + 1, 7))], 1),
+        "readout": jnp.pad(small.params["readout"], ((0, 7), (0, 0))),
+        "initial": jnp.zeros((8, 8)),
+        "log_beta": small.params["log_beta"],
+    }
+    assert supported(RecurrentLearner(wide, DeltaRuleModel(config), Paired(), TASK.outcomes)) == ("H5",)
+
+
+def test_a_feature_that_answers_hardly_depend_on_does_not_decide():
+    task = TASK.replace(covariance=np.array([1, 1, 1e-3], np.float32))
+    for seed in range(2):
+        learner = network(ONLINE)
+        noise = [0.01 * jax.random.normal(key, (4, 3)) for key in jax.random.split(jax.random.key(seed), 2)]
+        nearly = altered(
+            learner, **{name: learner.params[name] + n for name, n in zip(("key", "query"), noise, strict=True)}
+        )
+        assert mechanism_verdict(nearly, task, KEY).supported == ("H5",)
+
+
+def test_steps_of_several_sizes_are_preconditioned_and_learned():
+    learner, sizes = network(ONLINE), jnp.diag(jnp.array([1.2, 1.0, 0.8]))
+    both = {name: learner.params[name] @ sizes for name in ("key", "query")}
+    assert supported(altered(learner, **both)) == ("H3", "H5")
+
+
+def test_large_labels_leave_the_control_something_to_lack():
+    """With random keys, which see labels, the state explodes."""
+    task = LinearRegression(dimension=3, examples=40, noise=5.0, weight_scale=10.0)
+    model, params = online_gd(3, 40, RATE, 1)
+    verdict = mechanism_verdict(RecurrentLearner(params, model, Paired(), task.outcomes), task, KEY)
+    assert verdict.supported == ("H5",)
+
+
 def test_several_steps_towards_half_of_the_labels_are_none_on_the_labels():
     learner = network(ONLINE)
     strong = altered(learner, log_beta=jnp.log(jnp.float32(0.3)), value=0.5 * learner.params["value"])
@@ -149,12 +191,21 @@ def test_several_steps_towards_half_of_the_labels_are_none_on_the_labels():
         (Interleaved(), {"window": 2}, True),
         (Interleaved(), {"mini_batch": 20}, True),
         (Interleaved(), {"mini_batch": 3}, False),  # no whole examples
+        (Interleaved(), {"window": 3}, False),  # may be written later than its label is read
+        (Separated(Paired()), {"order": "write_read"}, False),
+        (Separated(Paired()), {}, True),
     ],
 )
 def test_what_is_tested(format, changes, tested):
     size = {"channels": format.channels(3), "tokens": format.tokens(7), "order": "read_write"}
     model = DeltaRuleModel(DeltaRuleConfig(**(size | changes)))
     assert has_fast_weights(RecurrentLearner({}, model, format), TASK) == tested
+
+
+def test_on_correlated_inputs_nothing_is_tested():
+    task = TASK.replace(covariance=np.eye(3, dtype=np.float32) + 0.2)
+    assert not has_fast_weights(network(ONLINE), task)
+    assert has_fast_weights(network(ONLINE), TASK)
 
 
 def test_of_gated_networks_nothing_is_tested():
