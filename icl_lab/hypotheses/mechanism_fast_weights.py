@@ -11,6 +11,9 @@ after every example are then predictions with nothing left to fit.
 
 Features tell of A as far as the answers depend on them: entries are weighed by the squared mean square of their
 feature, and pulled together by a little, so that those which answers leave open decide nothing.
+
+Changed since it was first looked at, with thresholds as they were: what is written is held when keys are exchanged
+(trained networks form a part of the residual in the values), S is seen through the read-out, and features are weighed.
 """
 
 from collections.abc import Mapping
