@@ -73,8 +73,8 @@ def _matrix(axes: Axes, found: Sequence[Row], labelled: bool) -> None:
                     Rectangle((column + 0.04, place + 0.06), 0.92, 0.88, fill=False, edgecolor=SUBJECT, linewidth=1.5)
                 )
         if row.trained and not row.verdicts:
-            words = "none is near enough to what it was taught"
-            axes.text(len(OUTCOMES) / 2, place + 0.5, words, size=7, color=MUTED, ha="center", va="center")
+            words = "none near enough to its teacher"
+            axes.text(len(HYPOTHESES) / 2, place + 0.5, words, size=7, color=MUTED, ha="center", va="center")
     for line in {len(HYPOTHESES), len(found) - len(OTHERS)}:
         axes.axhline(line, color=SUBJECT, linewidth=0.8)
     axes.axvline(len(HYPOTHESES), color=SUBJECT, linewidth=0.8)
