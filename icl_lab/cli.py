@@ -68,6 +68,9 @@ def _parser() -> Parser:
         "--distilled", type=int, default=3, help="networks trained per kind, whose function is known (default: 3)"
     )
     calibrate.add_argument(
+        "--patience", type=int, default=1, help="times the half minute that a student is trained for (default: 1)"
+    )
+    calibrate.add_argument(
         "--mechanisms", type=int, default=4, help="draws per hand-built transformer, to judge mechanisms (default: 4)"
     )
     calibrate.add_argument(
@@ -295,7 +298,14 @@ def _calibrate(given: argparse.Namespace) -> int:
     from icl_lab.calibration.families import FAMILIES
     from icl_lab.runs.errors import nearest
 
-    for name, least in (("draws", 1), ("prompts", 8), ("seed", 0), ("distilled", 0), ("mechanisms", 0)):
+    for name, least in (
+        ("draws", 1),
+        ("prompts", 8),
+        ("seed", 0),
+        ("distilled", 0),
+        ("patience", 1),
+        ("mechanisms", 0),
+    ):
         if getattr(given, name) < least:
             raise InputError(f"--{name}: {getattr(given, name)} is too small; it must be at least {least}")
     for name in given.task or ():
@@ -312,7 +322,9 @@ def _calibrate(given: argparse.Namespace) -> int:
     from icl_lab.runs.results import check_results
 
     families = tuple(dict.fromkeys(given.task or FAMILIES))
-    chosen = {name: getattr(given, name) for name in ("draws", "prompts", "seed", "distilled", "mechanisms")}
+    chosen = {
+        name: getattr(given, name) for name in ("draws", "prompts", "seed", "distilled", "patience", "mechanisms")
+    }
     config = CalibrationConfig.checked(families=families, **chosen)
     directory = calibrate(config, given.output, say=lambda line: print(line, file=sys.stderr))
     check_results(directory)

@@ -198,7 +198,7 @@ def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
 
 def test_a_calibration_without_options_is_that_of_the_configuration():
     given, fields = _parser().parse_args(["calibrate"]), CalibrationConfig.model_fields
-    for name in ("draws", "prompts", "seed", "distilled", "mechanisms"):
+    for name in ("draws", "prompts", "seed", "distilled", "patience", "mechanisms"):
         assert getattr(given, name) == fields[name].default
 
 

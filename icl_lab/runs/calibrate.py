@@ -61,6 +61,7 @@ class CalibrationConfig(NamedSettings):
         seed: of prompts, pools, parameters and noise. The rule was chosen on seeds below 7000.
         distilled: students per hypothesis and family, constructions retrained, and delta-rule networks of every kind;
             0: none are trained.
+        patience: how many times as long students are trained as they are by default, about half a minute each.
         mechanisms: draws of prompts and random weights per hand-built transformer; 0: none is judged.
     """
 
@@ -70,6 +71,7 @@ class CalibrationConfig(NamedSettings):
     prompts: Annotated[int, Ge(8)] = 256
     seed: Annotated[int, Ge(0)] = 7000
     distilled: Annotated[int, Ge(0)] = 3
+    patience: Annotated[int, Ge(1)] = 1
     mechanisms: Annotated[int, Ge(0)] = 4
 
 
@@ -118,7 +120,7 @@ def _family(family: str, bank: Bank, config: CalibrationConfig, folder: Path, sa
     path = folder / "records" / f"{family}.jsonl"
     done = _judged(family, path, [(bank, subject) for subject in subjects], parts)
     networks = folder / "networks" / family
-    trained = students(bank, config.distilled, config.seed, networks, say)
+    trained = students(bank, config.distilled, config.seed, networks, say, config.patience)
     again = retrained(bank, family, config.distilled, config.seed, config.prompts, networks, say)
     done += _judged(f"{family}, students", folder / "records" / f"{family}_students.jsonl", trained)
     return done + _judged(f"{family}, retrained", folder / "records" / f"{family}_retrained.jsonl", again)

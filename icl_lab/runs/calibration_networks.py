@@ -32,15 +32,15 @@ LOOP = TrainingSettings(steps=1500, batch=512, learning_rate=3e-2, warmup=50, **
 Judgeable = list[tuple[Bank, KnownSubject]]
 
 
-def student_training(model: Model) -> TrainingSettings:
-    """How students of that kind are trained: an amount that a core does in about half a minute for each."""
+def student_training(model: Model, patience: int = 1) -> TrainingSettings:
+    """How students of that kind are trained: an amount that a core does in about half a minute, times the patience."""
     if model.config.attention == "linear":
-        return TrainingSettings(steps=1000, batch=256, learning_rate=5e-3, warmup=100, **SCHEDULE)
+        return TrainingSettings(steps=1000 * patience, batch=256, learning_rate=5e-3, warmup=100, **SCHEDULE)
     batch = PROMPTS * max(1, round(TOKENS / (PROMPTS * model.config.tokens)))
-    return TrainingSettings(steps=3000, batch=batch, learning_rate=3e-3, warmup=200, **SCHEDULE)
+    return TrainingSettings(steps=3000 * patience, batch=batch, learning_rate=3e-3, warmup=200, **SCHEDULE)
 
 
-def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judgeable:
+def students(bank: Bank, count: int, seed: int, folder: Path, say: Say, patience: int = 1) -> Judgeable:
     """`count` students of a teacher per hypothesis, trained or loaded, each with the bank that judges it.
 
     Students of one kind of network share one compiled program, whoever teaches them. They are trained as many at a time
@@ -52,6 +52,7 @@ def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judge
         seed: of the first of them.
         folder: where they are kept.
         say: told what is being trained.
+        patience: of `student_training`.
     """
     taught = teachers(bank) if count else []
     learners = [learner_at(bank, teacher.reference, dict(teacher.parameters)) for teacher in taught]
@@ -59,7 +60,7 @@ def students(bank: Bank, count: int, seed: int, folder: Path, say: Say) -> Judge
     found = []
     for model, format in dict.fromkeys(networks):
         own = [index for index, kind in enumerate(networks) if kind == (model, format)]
-        settings = student_training(model)
+        settings = student_training(model, patience)
         plan = {
             f"{taught[index].reference} student {draw}": (place, seed + draw)
             for place, index in enumerate(own)

@@ -72,6 +72,13 @@ def test_every_hypothesis_has_a_teacher_at_its_best_on_the_task(bank):
     assert answered(bank, Paired()).prompts.scored.sum() == len(bank.prompts.y)
 
 
+def test_patience_is_so_many_times_the_training(bank):
+    for teacher in teachers(bank):
+        model, _ = student_network(bank.task, teacher)
+        once, longer = networks.student_training(model), networks.student_training(model, 10)
+        assert longer == dataclasses.replace(once, steps=10 * once.steps)
+
+
 def test_a_student_is_known_by_its_teacher(bank):
     teacher = teachers(bank)[-1]
     model, format = student_network(bank.task, teacher)
