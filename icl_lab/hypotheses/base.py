@@ -10,6 +10,7 @@ from typing import Literal
 from icl_lab.learners.reference import Reference
 
 Kind = Literal["internal", "causal", "condition"]
+FAST_WEIGHTS = "fast weights"  # the circuit of gradient steps in a recurrent network, and its measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,3 +57,41 @@ class Hypothesis:
     references: tuple[Reference, ...]
     suffices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     mechanisms: tuple[Signature, ...] = ()
+
+
+def steps_in_fast_weights(start: str, suffix: str) -> tuple[Signature, ...]:
+    """The signatures of gradient steps in fast weights that begin at `start`; the statistics end in `suffix`."""
+    rows: tuple[tuple[str, Kind, str, str, float], ...] = (
+        (
+            "downhill in fast weights",
+            "condition",
+            "no step goes up the gradient, to 1% of the largest",
+            "downhill",
+            -0.01,
+        ),
+        (
+            "fast iterates",
+            "internal",
+            f"after each example the state holds the weights of steps from {start}",
+            "iterates",
+            0.99,
+        ),
+        (
+            "other keys",
+            "causal",
+            "with another prompt's keys and queries the answer is what these residuals write along those inputs",
+            "keys",
+            0.99,
+        ),
+        (
+            "other start",
+            "causal",
+            "of several steps: from another prompt's last state the answer is that of the steps from its weights",
+            "start",
+            0.99,
+        ),
+    )
+    return tuple(
+        Signature(name, FAST_WEIGHTS, kind, statement, FAST_WEIGHTS, statistic + suffix, above)
+        for name, kind, statement, statistic, above in rows
+    )

@@ -1,6 +1,6 @@
 """H5: the forward pass applies gradient steps to an implicit model (von Oswald 2022; Akyürek 2022; Ahn 2023)."""
 
-from icl_lab.hypotheses.base import Hypothesis, Signature
+from icl_lab.hypotheses.base import Hypothesis, Signature, steps_in_fast_weights
 from icl_lab.learners.gradient import (
     gradient_descent,
     gradient_descent_plus_plus,
@@ -126,41 +126,6 @@ IMPLICIT_GRADIENT_DESCENT = Hypothesis(
             "remaining steps from zero",
             0.99,
         ),
-        Signature(
-            "downhill in fast weights",
-            "fast weights",
-            "condition",
-            "no step goes up the gradient, to 1% of the largest",
-            "fast weights",
-            "downhill from zero",
-            -0.01,
-        ),
-        Signature(
-            "fast iterates",
-            "fast weights",
-            "internal",
-            "after each example the state holds the weights of steps from zero",
-            "fast weights",
-            "iterates from zero",
-            0.99,
-        ),
-        Signature(
-            "other keys",
-            "fast weights",
-            "causal",
-            "with another prompt's keys and queries the answer is what these residuals write along those inputs",
-            "fast weights",
-            "keys from zero",
-            0.99,
-        ),
-        Signature(
-            "other start",
-            "fast weights",
-            "causal",
-            "of several steps: from another prompt's last state the answer is that of the steps from its weights",
-            "fast weights",
-            "start from zero",
-            0.99,
-        ),
+        *steps_in_fast_weights("zero", " from zero"),
     ),
 )

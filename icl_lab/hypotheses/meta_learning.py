@@ -1,6 +1,6 @@
 """H3: pretraining installed an inner optimiser and its starting point (Finn et al. 2017; Kirsch et al. 2022)."""
 
-from icl_lab.hypotheses.base import Hypothesis, Signature
+from icl_lab.hypotheses.base import FAST_WEIGHTS, Hypothesis, Signature, steps_in_fast_weights
 from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_delta_rule, train_meta_sgd
 from icl_lab.learners.reference import Reference, geometric, is_stream
 from icl_lab.tasks import Task
@@ -101,48 +101,13 @@ META_LEARNING = Hypothesis(
         ),
         Signature(
             "learned fast steps",
-            "fast weights",
+            FAST_WEIGHTS,
             "condition",
             "the start or the steps differ from zero and one size",
             "fast weights",
             "departure",
             0.1,
         ),
-        Signature(
-            "downhill in fast weights",
-            "fast weights",
-            "condition",
-            "no step goes up the gradient, to 1% of the largest",
-            "fast weights",
-            "downhill",
-            -0.01,
-        ),
-        Signature(
-            "fast iterates",
-            "fast weights",
-            "internal",
-            "after each example the state holds the weights of steps from a learned start",
-            "fast weights",
-            "iterates",
-            0.99,
-        ),
-        Signature(
-            "other keys",
-            "fast weights",
-            "causal",
-            "with another prompt's keys and queries the answer is what these residuals write along those inputs",
-            "fast weights",
-            "keys",
-            0.99,
-        ),
-        Signature(
-            "other start",
-            "fast weights",
-            "causal",
-            "of several steps: from another prompt's last state the answer is that of the steps from its weights",
-            "fast weights",
-            "start",
-            0.99,
-        ),
+        *steps_in_fast_weights("a learned start", ""),
     ),
 )
