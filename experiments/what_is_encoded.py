@@ -395,7 +395,7 @@ def draw(panels: dict[str, Any], directory: RunDirectory) -> None:
             axis.axhline(1, color="0.6", lw=0.8, ls=":")
             axis.set(title="Is w used? Patches along its read-out", ylim=(-0.3, 1.1), xticks=layers)
             axis.set(xlabel="layer patched", ylabel="share of the other's answer taken")
-            axis.legend(loc="lower left")
+            axis.legend(loc="upper right")
             row[1].legend(loc="upper left", ncols=2, fontsize=7)
         save_figure(figure, directory.path / "figures", "what_is_encoded")
         plt.close(figure)
