@@ -30,19 +30,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import Bank, build_bank
-from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, owner_of
-from icl_lab.probes.answers import answers_of
-from icl_lab.probes.prompt_pairs import prompts_of
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.judging.bank import Bank, build_bank
+from icl_lab.judging.judge import THRESHOLDS, Comparison, compare, owner_of
+from icl_lab.learners.answers import answers_of
+from icl_lab.probes.inside.prompt_pairs import prompts_of
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import BooleanRules
 
 SOURCE = "Bhattamishra et al. 2023"

@@ -29,20 +29,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.learners.answers import sample
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import capture
 from icl_lab.models.attention import visible
-from icl_lab.probes.answers import sample
-from icl_lab.probes.attention_latents import attention_likeness, known_patterns
-from icl_lab.prompts import Prompts
+from icl_lab.probes.inside.attention_latents import attention_likeness, known_patterns
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Nichani et al. 2024"
 HALF = 0.5

@@ -22,19 +22,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from icl_lab.hypotheses.judge import THRESHOLDS
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Categorical, Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.judging.judge import THRESHOLDS
+from icl_lab.learners.answers import sample
 from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.neighbours import longest_match, most_recent_match
-from icl_lab.probes.answers import sample
-from icl_lab.prompts import Categorical, Prompts
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain, pool_posterior, task_dataclass
 
 SOURCE = "Park et al. 2024; Wurgaft et al. 2025"

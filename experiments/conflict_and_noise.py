@@ -27,15 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.prompts import Prompts
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.statistics import bootstrap_interval
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.statistics import bootstrap_interval
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.biased import BIASES, BiasedLearner
 from icl_lab.stress.measure import answers_of, stressed, terms
 from icl_lab.stress.mitigations import Calibrated

@@ -33,15 +33,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.statistics import bootstrap_interval
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.statistics import bootstrap_interval
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.perturbations.description import share_followed
 
 SOURCE = "algebra; S8"

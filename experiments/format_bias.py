@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from icl_lab.files import write_atomically
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.files import write_atomically
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.measure import Stressed, answers_of, in_format, stressed, terms
 from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS

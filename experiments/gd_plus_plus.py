@@ -20,17 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
 from icl_lab.probes import alignment, query_sensitivity
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 
 PROMPTS = 1 << 18

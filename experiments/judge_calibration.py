@@ -25,18 +25,18 @@ import numpy as np
 
 from icl_lab.calibration.distilled import answered, apart
 from icl_lab.calibration.truth import named, scored, truth_of
-from icl_lab.hypotheses.bank import build_bank
-from icl_lab.hypotheses.judge import compare, judge
+from icl_lab.commands.calibrate import CalibrationConfig, calibrate
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.errors import InputError
+from icl_lab.experiments.script import Subjects, run_experiment
+from icl_lab.judging.bank import build_bank
+from icl_lab.judging.judge import compare, judge
+from icl_lab.learners.answers import answers_of
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.probes.answers import answers_of
 from icl_lab.report.calibration import build
-from icl_lab.runs.calibrate import CalibrationConfig, calibrate
-from icl_lab.runs.claims import Claim, read_claims
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.errors import InputError
-from icl_lab.runs.experiment import Subjects, run_experiment
-from icl_lab.runs.train import TrainedSubject
+from icl_lab.store.claims import Claim, read_claims
+from icl_lab.store.directory import RunDirectory
 
 SOURCE = "this lab's own control"
 FIRST_SEED = 7000  # the rule was chosen on seeds below

@@ -30,10 +30,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
-from icl_lab.probes.early_exit import (
+from icl_lab.probes.inside.early_exit import (
     convergence_order,
     gradient_iterates,
     layer_answers,
@@ -41,14 +45,10 @@ from icl_lab.probes.early_exit import (
     newton_iterates,
     scoring,
 )
-from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim, Gate
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim, Gate
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 
 FU = "Fu et al. 2023"

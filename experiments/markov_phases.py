@@ -28,17 +28,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.learners.counts import context_counts
 from icl_lab.learners.decoys import uniform
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain
 
 SOURCE = "Edelman et al. 2024"

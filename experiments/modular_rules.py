@@ -28,18 +28,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import build_bank
-from icl_lab.hypotheses.judge import compare
-from icl_lab.probes.answers import answers_of
-from icl_lab.prompts import Prompts
+from icl_lab.judging.bank import build_bank
+from icl_lab.judging.judge import compare
+from icl_lab.learners.answers import answers_of
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import ModularRules, Pool
 
 SOURCE = "He et al. 2024"

@@ -18,20 +18,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.gradient import best_single_step
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import one_step_gd
 from icl_lab.probes import alignment, query_sensitivity
-from icl_lab.probes.weights import interpolation_losses, weight_cosine
-from icl_lab.prompts import Prompts
+from icl_lab.probes.inside.weights import interpolation_losses, weight_cosine
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 
 PROMPTS = 1 << 16

@@ -37,22 +37,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl_lab.compiling import QUICKLY
-from icl_lab.files import write_atomically
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.files import write_atomically
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.learners.answers import answers_to, stack
 from icl_lab.models.gated import GatedConfig
 from icl_lab.models.positions import LENGTH_BOUND
-from icl_lab.probes.answers import answers_to, stack
-from icl_lab.probes.behaviour import label_influence
-from icl_lab.probes.order import order_variance
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.probes.behaviour.order import order_variance
+from icl_lab.probes.behaviour.responses import label_influence
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression, MarkovChain, Task
 from icl_lab.tasks.base import reordered
 

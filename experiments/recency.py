@@ -32,16 +32,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from icl_lab.probes.answers import answers_of, sample
-from icl_lab.prompts import Prompts
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.learners.answers import answers_of, sample
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 
 LOST, ODDS = "D1; Liu et al. 2023; Salvatore et al. 2025", "D2; algebra"
 RESAMPLES = 500

@@ -30,15 +30,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from icl_lab.files import write_atomically
+from icl_lab.config.config import RunConfig
+from icl_lab.core.files import write_atomically
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.learners.decoys import label_mean, uniform
-from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain
 
 SOURCE = "Olsson et al. 2022; Edelman et al. 2024"

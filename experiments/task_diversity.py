@@ -22,17 +22,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.statistics import bootstrap_interval
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.bayes import pool_bayes, population_bayes
-from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.statistics import bootstrap_interval
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import Task
 
 SOURCE = "Raventós et al. 2023"

@@ -40,12 +40,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.statistics import bootstrap_interval, rank_sum_p
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.learners.reference import has_pool
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import TransformerConfig
-from icl_lab.probes.prompt_pairs import prompts_of, uninformative
-from icl_lab.probes.soft_prompts import soft_prompts
-from icl_lab.probes.task_vectors import (
+from icl_lab.probes.inside.prompt_pairs import prompts_of, uninformative
+from icl_lab.probes.inside.soft_prompts import soft_prompts
+from icl_lab.probes.inside.task_vectors import (
     MIDDLE,
     MODES,
     SITE,
@@ -56,16 +62,10 @@ from icl_lab.probes.task_vectors import (
     task_vector_conflict,
     task_vector_losses,
 )
-from icl_lab.prompts import Prompts
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.runs.claims import Claim, Gate
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.statistics import bootstrap_interval, rank_sum_p
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim, Gate
+from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Hendel et al. 2023; Todd et al. 2024"
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # times the difference of two tasks' vectors

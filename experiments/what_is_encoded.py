@@ -39,23 +39,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.prompts import Prompts
+from icl_lab.core.statistics import bootstrap_interval
+from icl_lab.core.streams import stream
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.learners.answers import sample
 from icl_lab.learners.transformer import TransformerLearner
-from icl_lab.probes.answers import sample
-from icl_lab.probes.interventions import ALL, asked, replay, worlds
-from icl_lab.probes.prompt_pairs import counterpart
-from icl_lab.probes.readout import linear_predictions, mlp_readout, thirds
-from icl_lab.probes.sufficient_statistics import control_task, shuffled, sufficient_statistics
-from icl_lab.probes.task_vectors import SITE, recorded
-from icl_lab.prompts import Prompts
+from icl_lab.probes.inside.interventions import ALL, asked, replay, worlds
+from icl_lab.probes.inside.prompt_pairs import counterpart
+from icl_lab.probes.inside.readout import linear_predictions, mlp_readout, thirds
+from icl_lab.probes.inside.sufficient_statistics import control_task, shuffled, sufficient_statistics
+from icl_lab.probes.inside.task_vectors import SITE, recorded
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.statistics import bootstrap_interval
-from icl_lab.streams import stream
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Akyürek et al. 2022"
 NAMES = {"moment": "Xᵀy", "weights": "w"}

@@ -8,7 +8,7 @@ Claim     Trained on few tasks a transformer ends nearest to a learner that has 
 Source    Raventós et al. 2023 (pool size); Singh et al. 2023, Park et al. 2024 (training step).
 Time      quick: three and a half minutes on two cores. paper: more pools and seeds, on an accelerator, not yet run.
 
-At every log-spaced snapshot every member is judged like a finished model (`icl_lab.hypotheses.judge`): parameters of
+At every log-spaced snapshot every member is judged like a finished model (`icl_lab.judging.judge`): parameters of
 all references refitted, three prompt sets. "Nearest" is the reference of least distance relative to that of the answer
 that knows nothing; the remainder, what it leaves unexplained on the worst prompt set, is drawn as paleness. The last
 change of the nearest reference's kind is known to lie between two snapshots; what is seen at the last one alone is
@@ -23,19 +23,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from icl_lab.files import write_atomically
-from icl_lab.hypotheses.bank import Bank, build_bank
-from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, compare, judge, owner_of
-from icl_lab.probes.answers import answers_of
+from icl_lab.analysis.battery import key_of
+from icl_lab.commands.train import TrainedSubject
+from icl_lab.config.config import RunConfig
+from icl_lab.core.files import write_atomically
+from icl_lab.core.statistics import bracketed_median, last_change, relative
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.judging.bank import Bank, build_bank
+from icl_lab.judging.judge import THRESHOLDS, Comparison, compare, judge, owner_of
+from icl_lab.learners.answers import answers_of
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.battery import key_of
-from icl_lab.runs.claims import Claim
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.experiment import Subjects, members_claim, run_experiment
-from icl_lab.runs.train import TrainedSubject
-from icl_lab.statistics import bracketed_median, last_change, relative
+from icl_lab.store.claims import Claim
+from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Raventós et al. 2023; Singh et al. 2023; Park et al. 2024"
 # References that are the population's posterior where their parameters fit it (`calibration.equivalences`).

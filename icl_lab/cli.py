@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from icl_lab.runs.ends import Parser, ended, showing
-from icl_lab.runs.errors import InputError
+from icl_lab.commands.ends import Parser, ended, showing
+from icl_lab.core.errors import InputError
 
 RUN_HELP = """usage: icl-lab run CONFIG [--output DIRECTORY] [--SETTING VALUE ...]
 
@@ -102,7 +102,7 @@ def _dispatch(arguments: list[str]) -> int:
     if rest:
         raise InputError(f"{rest[0]}: not an option of icl-lab {given.command}; see icl-lab {given.command} --help")
     if given.command not in ("list", "new-task"):
-        from icl_lab.runs.environment import prepare_jax
+        from icl_lab.commands.environment import prepare_jax
 
         prepare_jax()
     match given.command:
@@ -119,7 +119,7 @@ def _dispatch(arguments: list[str]) -> int:
         case "judge":
             return _judge(given)
         case "list":
-            from icl_lab.listings import show
+            from icl_lab.commands.listings import show
 
             with showing():
                 show(given.what)
@@ -127,7 +127,7 @@ def _dispatch(arguments: list[str]) -> int:
         case "bench":
             return _bench()
         case _:
-            from icl_lab.scaffold import new_task
+            from icl_lab.commands.new_task import new_task
 
             return new_task(given.name, Path.cwd())
 
@@ -143,15 +143,15 @@ def _run(words: list[str]) -> int:
             return 0
         what = f"comes before {rest[0].partition('=')[0]}" if rest else "is missing"
         raise InputError(f"run: CONFIG {what}; give a file such as configs/quickstart.yaml")
-    from icl_lab.runs.environment import prepare_jax
+    from icl_lab.commands.environment import prepare_jax
 
     if not given.help:
         prepare_jax()
-    from icl_lab.runs.config import load_config
+    from icl_lab.config.config import load_config
 
     resolved = load_config(Path(rest[0]), [*rest[1:], *(["--help"] if given.help else [])])
-    from icl_lab.runs.claims import failed, read_claims
-    from icl_lab.runs.execute import execute
+    from icl_lab.commands.run import execute
+    from icl_lab.store.claims import failed, read_claims
 
     directory = execute(resolved, given.output, say=lambda line: print(line, file=sys.stderr))
     _show_report(directory.path, draw=not directory.report_is_current)
@@ -159,8 +159,8 @@ def _run(words: list[str]) -> int:
 
 
 def _report(path: Path) -> int:
-    from icl_lab.runs.directory import RunDirectory
-    from icl_lab.runs.yaml_file import read_yaml
+    from icl_lab.config.yaml_file import read_yaml
+    from icl_lab.store.directory import RunDirectory
 
     directory = RunDirectory.open(path)
     if "judge" not in read_yaml(directory.config_file):
@@ -170,10 +170,10 @@ def _report(path: Path) -> int:
 
 
 def _stress(path: Path, only: Sequence[str]) -> int:
-    from icl_lab.runs.directory import RunDirectory
-    from icl_lab.runs.errors import nearest
-    from icl_lab.runs.stress import stress_run
-    from icl_lab.runs.yaml_file import read_yaml
+    from icl_lab.commands.stress import stress_run
+    from icl_lab.config.yaml_file import read_yaml
+    from icl_lab.core.errors import nearest
+    from icl_lab.store.directory import RunDirectory
     from icl_lab.stress.perturbations import PERTURBATIONS
 
     for name in only:
@@ -196,9 +196,9 @@ def _show_report(path: Path, draw: bool) -> None:
     from rich.console import Console
 
     from icl_lab import report
-    from icl_lab.runs.claims import claims_table, read_claims
-    from icl_lab.runs.directory import RunDirectory, writing
-    from icl_lab.runs.results import check_results
+    from icl_lab.store.claims import claims_table, read_claims
+    from icl_lab.store.directory import RunDirectory, writing
+    from icl_lab.store.results import check_results
 
     directory, console = RunDirectory(path), Console()
     if not console.is_terminal:  # a file or a pipe has no width: take what the tables need
@@ -219,7 +219,7 @@ def _verify(dimension: int, examples: int, noise_variance: float) -> int:
     if not 0 <= noise_variance < float("inf"):
         raise InputError(f"--noise-variance: {noise_variance} should be at least 0 and finite")
     from icl_lab import verify
-    from icl_lab.runs.claims import failed, line
+    from icl_lab.store.claims import failed, line
 
     claims = verify.run(dimension, examples, noise_variance)
     with showing():
@@ -230,9 +230,9 @@ def _verify(dimension: int, examples: int, noise_variance: float) -> int:
 
 def _judge(given: argparse.Namespace) -> int:
     from icl_lab.calibration.families import FAMILIES
-    from icl_lab.runs.config import JudgeConfig, load_config
-    from icl_lab.runs.errors import nearest
-    from icl_lab.runs.named import first_task
+    from icl_lab.config.config import JudgeConfig, load_config
+    from icl_lab.config.named import first_task
+    from icl_lab.core.errors import nearest
 
     if given.prompts < 8:
         raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
@@ -254,7 +254,7 @@ def _judge(given: argparse.Namespace) -> int:
         if name not in FAMILIES:
             raise InputError(f"--task: {name!r} is not known; {nearest(name, list(FAMILIES), 'tasks')}")
         task, described = FAMILIES[name](0), {"family": name}
-    from icl_lab.runs.outside import judge_outside
+    from icl_lab.commands.judge import judge_outside
 
     settings = JudgeConfig.checked(prompts=given.prompts, calibration=given.prompts, battery=not given.no_battery)
     directory = judge_outside(
@@ -265,18 +265,18 @@ def _judge(given: argparse.Namespace) -> int:
 
 
 def _power(given: argparse.Namespace) -> int:
-    from icl_lab.runs.config import load_config
+    from icl_lab.config.config import load_config
 
     if given.prompts < 8:
         raise InputError(f"--prompts: {given.prompts} is too small; it must be at least 8")
     config = load_config(given.config)
     from rich.console import Console
 
+    from icl_lab.commands.power import power, power_table
     from icl_lab.report.power import build
-    from icl_lab.runs.claims import claims_table, failed, read_claims
-    from icl_lab.runs.directory import writing
-    from icl_lab.runs.power import power, power_table
-    from icl_lab.runs.results import read_results
+    from icl_lab.store.claims import claims_table, failed, read_claims
+    from icl_lab.store.directory import writing
+    from icl_lab.store.results import read_results
 
     directory = power(config, given.prompts, given.output, say=lambda line: print(line, file=sys.stderr))
     groups, _ = read_results(directory)
@@ -296,7 +296,7 @@ def _power(given: argparse.Namespace) -> int:
 
 def _calibrate(given: argparse.Namespace) -> int:
     from icl_lab.calibration.families import FAMILIES
-    from icl_lab.runs.errors import nearest
+    from icl_lab.core.errors import nearest
 
     for name, least in (
         ("draws", 1),
@@ -314,12 +314,12 @@ def _calibrate(given: argparse.Namespace) -> int:
             raise InputError(f"--task: {name!r} is no family that is calibrated; {end}")
     from rich.console import Console
 
+    from icl_lab.commands.calibrate import CalibrationConfig, calibrate
     from icl_lab.report.calibration import build
     from icl_lab.report.calibration_table import calibration_tables
-    from icl_lab.runs.calibrate import CalibrationConfig, calibrate
-    from icl_lab.runs.claims import claims_table, failed, read_claims
-    from icl_lab.runs.directory import writing
-    from icl_lab.runs.results import check_results
+    from icl_lab.store.claims import claims_table, failed, read_claims
+    from icl_lab.store.directory import writing
+    from icl_lab.store.results import check_results
 
     families = tuple(dict.fromkeys(given.task or FAMILIES))
     chosen = {
@@ -342,6 +342,6 @@ def _calibrate(given: argparse.Namespace) -> int:
 
 
 def _bench() -> int:
-    from icl_lab import bench
+    from icl_lab.commands import bench
 
     return bench.run()

@@ -25,15 +25,15 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+from icl_lab.commands.train import train_subject
+from icl_lab.config.config import parse_config
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import build_bank
-from icl_lab.hypotheses.judge import judge_learner, owner_of
+from icl_lab.judging.bank import build_bank
+from icl_lab.judging.judge import judge_learner, owner_of
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.probes import alignment, induction_scores, mean_attention, query_sensitivity
 from icl_lab.report.experiments import plain_ticks
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.config import parse_config
-from icl_lab.runs.train import train_subject
 
 # %% [markdown]
 # ## Train

@@ -26,20 +26,20 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
+from icl_lab.learners.answers import sample
 from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.probes import induction_scores, mean_attention
-from icl_lab.probes.ablation import joint_ablation_effect, random_sets
-from icl_lab.probes.answers import sample
-from icl_lab.probes.attribution import logit_attribution, parts
-from icl_lab.probes.interventions import ALL, together, untouched, worlds
-from icl_lab.probes.patching import interchange_effect, patched_answers
-from icl_lab.probes.prompt_pairs import counterpart
-from icl_lab.probes.readout import linear_predictions, residual_streams, thirds
-from icl_lab.probes.sufficient_statistics import pool_weights, shuffled
-from icl_lab.statistics import bootstrap_interval
+from icl_lab.probes.inside.ablation import joint_ablation_effect, random_sets
+from icl_lab.probes.inside.attribution import logit_attribution, parts
+from icl_lab.probes.inside.interventions import ALL, together, untouched, worlds
+from icl_lab.probes.inside.patching import interchange_effect, patched_answers
+from icl_lab.probes.inside.prompt_pairs import counterpart
+from icl_lab.probes.inside.readout import linear_predictions, residual_streams, thirds
+from icl_lab.probes.inside.sufficient_statistics import pool_weights, shuffled
 from icl_lab.tasks import LinearRegression, Pool
 from icl_lab.training import Member, TrainingSettings, init_state, stack, train_chunk
 
@@ -487,5 +487,5 @@ plt.show()
 # Layer 1 writes about two thirds of the answer, and no head of it alone. What layer 0 does by way of layer 1 does not
 # show here; for that the patches and ablations above are the right tool.
 #
-# Next: `icl_lab.probes.internal.INTERNAL` lists all internal probes in a line each, and
+# Next: `icl_lab.probes.inside.listing.INTERNAL` lists all internal probes in a line each, and
 # [`03_bring_your_own_learner`](03_bring_your_own_learner.ipynb) judges a learner that is no transformer at all.

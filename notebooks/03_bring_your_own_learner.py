@@ -26,15 +26,15 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 
+from icl_lab.commands.judge import adapted
+from icl_lab.core.errors import InputError
+from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import build_bank
-from icl_lab.hypotheses.judge import judge_learner, owner_of
+from icl_lab.judging.bank import build_bank
+from icl_lab.judging.judge import judge_learner, owner_of
 from icl_lab.learners.outside import OutsideLearner, peeks
-from icl_lab.probes.battery import BATTERY, ask, read
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.runs.errors import InputError
-from icl_lab.runs.outside import adapted
-from icl_lab.statistics import bootstrap_interval
 from icl_lab.tasks import LinearRegression, Pool
 
 plt.rcParams.update({"figure.dpi": 80, "axes.titlesize": 10, "axes.labelsize": 9})

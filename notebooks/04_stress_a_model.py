@@ -28,11 +28,11 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.formats import Interleaved
 from icl_lab.learners import TransformerLearner
+from icl_lab.learners.answers import sample, unit_of
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.probes.answers import sample, unit_of
-from icl_lab.statistics import bootstrap_interval
 from icl_lab.stress.base import Perturbation, composed
 from icl_lab.stress.biased import BIASES, BiasedLearner
 from icl_lab.stress.measure import answers_of, stressed, terms

@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("icl_lab")
 
 def pytest_sessionstart() -> None:
     """Nor are programs optimised that ask for a little of it: the lab's options outrank the variable above."""
-    from icl_lab.compiling import FOR_ONE_RUN, QUICKLY
+    from icl_lab.core.compiling import FOR_ONE_RUN, QUICKLY
 
     QUICKLY.update(FOR_ONE_RUN)
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 
 from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.core.prompts import Categorical, Point, Predictions
+from icl_lab.judging.bank import Bank
 from icl_lab.learners.decoys import label_median
-from icl_lab.prompts import Categorical, Point, Predictions
 
 NOISE = 0.02
 

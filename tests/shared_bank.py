@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icl_lab.hypotheses.bank import Bank, build_bank
+from icl_lab.judging.bank import Bank, build_bank
 from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, ModularRules, Pool, Task
 
 TASKS: dict[str, Task] = {

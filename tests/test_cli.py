@@ -12,18 +12,18 @@ import pytest
 from command import CONFIG, ExecutedError, instead_of_a_run, main, refused, write
 
 from icl_lab.cli import _parser
-from icl_lab.runs.calibrate import CalibrationConfig
-from icl_lab.runs.claims import Claim, write_claims
-from icl_lab.runs.config import RunConfig
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.ends import ended, showing
-from icl_lab.runs.errors import RunError
+from icl_lab.commands.calibrate import CalibrationConfig
+from icl_lab.commands.ends import ended, showing
+from icl_lab.config.config import RunConfig
+from icl_lab.core.errors import RunError
+from icl_lab.store.claims import Claim, write_claims
+from icl_lab.store.directory import RunDirectory
 
 
 @pytest.fixture
 def no_run(monkeypatch):
     """`icl-lab run` stops where it would begin to write."""
-    monkeypatch.setattr("icl_lab.runs.execute.execute", instead_of_a_run)
+    monkeypatch.setattr("icl_lab.commands.run.execute", instead_of_a_run)
 
 
 def test_help_of_every_command_answers_without_jax():
@@ -40,7 +40,7 @@ def test_help_of_every_command_answers_without_jax():
 def test_every_core_is_a_device_when_training_begins(tmp_path):
     """Checking a configuration computes, and what has computed keeps the devices it has."""
     check = (
-        "import sys, jax, icl_lab.runs.execute as e, icl_lab.cli as cli\n"
+        "import sys, jax, icl_lab.commands.run as e, icl_lab.cli as cli\n"
         "e.execute = lambda *given, **named: sys.exit(f'devices: {jax.local_device_count()}')\n"
         f"cli.main(['run', {str(write(tmp_path, CONFIG))!r}])"
     )
@@ -163,7 +163,7 @@ def test_what_ends_a_run_decides_the_exit_code(tmp_path, monkeypatch, raised, co
     def stop(*_, **__):
         raise raised
 
-    monkeypatch.setattr("icl_lab.runs.execute.execute", stop)
+    monkeypatch.setattr("icl_lab.commands.run.execute", stop)
     found, out, err = main("run", write(tmp_path))
     assert (found, out) == (code, "")
     assert err.startswith(line)
@@ -191,7 +191,7 @@ def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise OSError(9, "Bad file descriptor")
 
-    monkeypatch.setattr("icl_lab.runs.execute.execute", stop)
+    monkeypatch.setattr("icl_lab.commands.run.execute", stop)
     with pytest.raises(OSError, match="Bad file descriptor"):
         main("run", write(tmp_path))
 
@@ -227,15 +227,15 @@ def test_a_reader_that_goes_away_is_no_error():
 
 
 def test_experiments_are_listed_with_their_first_line(tmp_path, monkeypatch):
-    from icl_lab import listings
+    from icl_lab.commands import listings
 
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "one.py").write_text(
         '"""A1: one layer, one step.\n\nMore."""\nraise SystemExit("ran")\n'
     )
-    monkeypatch.setattr(listings, "__file__", str(tmp_path / "icl_lab" / "listings.py"))
+    monkeypatch.setattr(listings, "__file__", str(tmp_path / "icl_lab" / "commands" / "listings.py"))
     assert main("list", "experiments") == (0, "experiments/one.py  A1: one layer, one step.\n", "")
-    monkeypatch.setattr(listings, "__file__", str(tmp_path / "installed" / "icl_lab" / "listings.py"))
+    monkeypatch.setattr(listings, "__file__", str(tmp_path / "installed" / "icl_lab" / "commands" / "listings.py"))
     refused(main("list", "experiments"), "experiments: the scripts are in the repository")
 
 
@@ -256,7 +256,7 @@ def test_a_new_task_passes_its_own_test_and_its_configuration_is_valid(tmp_path,
 
 
 def test_the_compilation_cache_is_its_owners_alone(tmp_path, monkeypatch):
-    from icl_lab.runs.environment import cache_directory
+    from icl_lab.commands.environment import cache_directory
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     directory = cache_directory()
@@ -299,7 +299,7 @@ def test_ten_kills_of_a_whole_run_end_in_the_same_results(tmp_path):
 
     import numpy as np
 
-    from icl_lab.runs.results import read_results
+    from icl_lab.store.results import read_results
 
     config = copy.deepcopy(CONFIG)
     config["subjects"]["a"]["training"] |= {"steps": 300, "chunk": 10}

@@ -36,7 +36,7 @@ def run_with(config: Any, folder: Path) -> tuple[int, str, str]:
     file, output = folder / "mutated.yaml", folder / "output"
     file.write_text(config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     try:
-        with mock.patch("icl_lab.runs.execute.execute", instead_of_a_run):
+        with mock.patch("icl_lab.commands.run.execute", instead_of_a_run):
             result = main("run", file, "--output", output)
     except ExecutedError:
         return 0, "", ""

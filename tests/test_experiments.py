@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.hypotheses.judge import Comparison
-from icl_lab.prompts import Categorical, Prompts
-from icl_lab.runs.config import load_config
-from icl_lab.runs.errors import InputError
-from icl_lab.runs.experiment import members_claim, run_experiment
-from icl_lab.runs.subject import Subject
+from icl_lab.config.config import load_config
+from icl_lab.config.subject import Subject
+from icl_lab.core.errors import InputError
+from icl_lab.core.prompts import Categorical, Prompts
+from icl_lab.experiments.script import members_claim, run_experiment
+from icl_lab.judging.judge import Comparison
 from icl_lab.tasks import BooleanRules, LabelMapping, LinearRegression, ModularRules
 from icl_lab.training import init_state, stack, train_chunk
 
@@ -66,7 +66,7 @@ def test_what_stands_after_a_setting_is_not_taken_for_the_preset(words, tmp_path
 
     found: list[tuple[int, str]] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("icl_lab.runs.experiment.RunDirectory.create", stop)
+    monkeypatch.setattr("icl_lab.experiments.script.RunDirectory.create", stop)
     own = load_config(ROOT / "configs" / "one_step_gd" / "quick.yaml").judge.prompts
     assert run_experiment(str(ROOT / "experiments" / "one_step_gd.py"), lambda *_: [], words) == 2
     assert found == [(own if words == ["quick"] else 100, "o" if "--output" in words else "runs")]

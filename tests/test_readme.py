@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from icl_lab.config.config import load_config
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import build_bank
-from icl_lab.hypotheses.judge import judge_learner
-from icl_lab.runs.config import load_config
+from icl_lab.judging.bank import build_bank
+from icl_lab.judging.judge import judge_learner
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

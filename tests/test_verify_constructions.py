@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
-from icl_lab.runs.claims import failed
+from icl_lab.store.claims import failed
 from icl_lab.verify import built
 
 

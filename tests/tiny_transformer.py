@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Interleaved
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.prompts import Prompts
 from icl_lab.tasks import LinearRegression
 
 TASK = LinearRegression(dimension=3, examples=2)

@@ -21,14 +21,14 @@ import numpy as np
 
 from icl_lab.calibration.planted import answers_at
 from icl_lab.calibration.subjects import KnownSubject
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.formats import Format, Interleaved, Paired, Stream
-from icl_lab.hypotheses.bank import CALIBRATION, Bank
-from icl_lab.hypotheses.judge import THRESHOLDS, owner_of, zero_predictor
+from icl_lab.judging.bank import CALIBRATION, Bank
+from icl_lab.judging.judge import THRESHOLDS, owner_of, zero_predictor
 from icl_lab.learners import TransformerLearner
+from icl_lab.learners.answers import answers_of
 from icl_lab.models import Model, Params, TransformerConfig
 from icl_lab.models.constructions import one_layer_config
-from icl_lab.probes.answers import answers_of
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
 LINEAR: Any = {"width": 16, "embedding": True, "initialisation": "lecun"}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
 Answer = Callable[[Prompts], Predictions]

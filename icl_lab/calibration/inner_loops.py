@@ -25,13 +25,13 @@ from jaxtyping import Array, Float
 
 from icl_lab.calibration.mechanisms import Known, MechanismRecord, judge_with_ruins, records_with_ruins
 from icl_lab.calibration.subjects import KnownSubject
+from icl_lab.core.prompts import Predictions
 from icl_lab.formats import Paired
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.judging.bank import Bank
+from icl_lab.learners.answers import answers_of
 from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.models import Params
 from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel, online_gd
-from icl_lab.probes.answers import answers_of
-from icl_lab.prompts import Predictions
 from icl_lab.tasks import LinearRegression, Task
 
 FORMAT = Paired()

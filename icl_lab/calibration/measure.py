@@ -10,9 +10,9 @@ from scipy.stats import binomtest
 from icl_lab.calibration.distilled import apart
 from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.calibration.truth import judged_without, named, scored, truth_of
-from icl_lab.hypotheses.bank import Bank
-from icl_lab.hypotheses.judge import compare, judge
-from icl_lab.statistics import wilson_interval
+from icl_lab.core.statistics import wilson_interval
+from icl_lab.judging.bank import Bank
+from icl_lab.judging.judge import compare, judge
 
 LARGEST = 1e9
 

@@ -12,7 +12,7 @@ import jax
 from jaxtyping import Array
 
 from icl_lab.calibration.truth import KEYS
-from icl_lab.hypotheses.mechanism import MechanismVerdict, mechanism_verdict
+from icl_lab.judging.mechanism import MechanismVerdict, mechanism_verdict
 from icl_lab.learners.constructions import CONSTRUCTIONS, Trained, random_control, reversed_control
 from icl_lab.tasks import Task
 

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.bayes import matched_moments, tempered_pool_bayes, tempered_population_bayes
 from icl_lab.learners.reference import has_pool, has_real_outcomes, has_support
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Pool, Task, pool_posterior
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from icl_lab.calibration.distilled import Teacher, student_answers
 from icl_lab.calibration.planted import answers_at, learner_at
 from icl_lab.calibration.subjects import KnownSubject
-from icl_lab.hypotheses.bank import Bank
+from icl_lab.judging.bank import Bank
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.constructions import CONSTRUCTIONS
 from icl_lab.learners.reference import ReferenceLearner

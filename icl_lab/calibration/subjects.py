@@ -11,16 +11,16 @@ from icl_lab.calibration.distortions import DISTORTIONS, STRANGERS, Distortion
 from icl_lab.calibration.near_misses import NEAR_MISSES, NearMiss, near_miss_answers
 from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture, steady_parameters
 from icl_lab.calibration.truth import KEYS
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.streams import stream
 from icl_lab.formats import Interleaved, Stream
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import Bank
-from icl_lab.hypotheses.judge import owner_of
+from icl_lab.judging.bank import Bank
+from icl_lab.judging.judge import owner_of
 from icl_lab.learners import TransformerLearner
+from icl_lab.learners.answers import answers_of
 from icl_lab.learners.decoys import label_median
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.probes.answers import answers_of
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.streams import stream
 from icl_lab.tasks import Task
 
 LOW, MIDDLE, HIGH = 0.02, 0.05, 0.1

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from icl_lab.core.prompts import Predictions
 from icl_lab.hypotheses import HYPOTHESES
-from icl_lab.hypotheses.bank import Bank
-from icl_lab.hypotheses.judge import THRESHOLDS, Comparison, Verdict, compare, judge, owner_of
-from icl_lab.prompts import Predictions
+from icl_lab.judging.bank import Bank
+from icl_lab.judging.judge import THRESHOLDS, Comparison, Verdict, compare, judge, owner_of
 
 KEYS = tuple(hypothesis.key for hypothesis in HYPOTHESES)
 

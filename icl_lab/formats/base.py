@@ -5,8 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from icl_lab.outcomes import Outcomes, Real
-from icl_lab.prompts import Prompts
+from icl_lab.core.outcomes import Outcomes, Real
+from icl_lab.core.prompts import Prompts
 
 REAL = Real()
 

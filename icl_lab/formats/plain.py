@@ -5,9 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.core.outcomes import Outcomes
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats.base import REAL, Format, as_outcomes, unknown_last
-from icl_lab.outcomes import Outcomes
-from icl_lab.prompts import Prompts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from icl_lab.core.outcomes import Outcomes
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats.base import REAL
 from icl_lab.formats.changed import Changed, Marked
-from icl_lab.outcomes import Outcomes
-from icl_lab.prompts import Prompts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from icl_lab.prompts import Gaussian, Predictions, Prompts
+from icl_lab.core.prompts import Gaussian, Predictions, Prompts
 from icl_lab.tasks import Pool, Task, pool_posterior
 from icl_lab.tasks.sequential import sequential_regression
 

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.kernels import squared_distances
 from icl_lab.learners.neighbours import copied
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks.label_mapping import LabelMapping
 
 SAME = 1.0  # squared distance below which items are of one class: 2ε²/(1 + ε²) within a class, about 2 between two

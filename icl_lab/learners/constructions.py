@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.compiling import FOR_ONE_RUN
+from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.outcomes import FLOOR
+from icl_lab.core.prompts import Predictions
 from icl_lab.formats import Format, Paired, Stream
 from icl_lab.learners.bayes import pool_bayes, pool_map, population_bayes
 from icl_lab.learners.gradient import gradient_descent, gradient_descent_plus_plus
@@ -26,8 +28,6 @@ from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import Model, Params
 from icl_lab.models import constructions as built
-from icl_lab.outcomes import FLOOR
-from icl_lab.prompts import Predictions
 from icl_lab.tasks import LinearRegression, MarkovChain, Pool, Task, task_dataclass
 
 RATE, CURVATURE, SHARPNESS = 0.4, 0.15, 1.5  # η of gradient steps, γ of GD++, inverse temperature of the kernel

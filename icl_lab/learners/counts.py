@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.learners.neighbours import match_lengths
-from icl_lab.prompts import Categorical, Prompts
 from icl_lab.tasks import Task
 from icl_lab.tasks.sequential import sum_before
 

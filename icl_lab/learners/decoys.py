@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from icl_lab.core.prompts import Point, Predictions, Prompts
 from icl_lab.learners.linear import prefix_means
-from icl_lab.prompts import Point, Predictions, Prompts
 from icl_lab.tasks import Task
 from icl_lab.tasks.sequential import sum_before
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.core.outcomes import Outcomes
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.linear import apply_weights, prefix_means
-from icl_lab.outcomes import Outcomes
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import LinearRegression, Population, Task
 
 ENTRIES = 1 << 22  # residuals (prompt, example, position, target) that `link_gradient` holds at once

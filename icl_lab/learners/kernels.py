@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 from icl_lab.tasks.sequential import sequential_means
 

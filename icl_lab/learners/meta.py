@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import QUICKLY
+from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.streams import stream
 from icl_lab.learners.gradient import unrolled_descent
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.streams import stream
 from icl_lab.tasks import Task
 
 MetaParameters = dict[str, Array]

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.kernels import squared_distances
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
 

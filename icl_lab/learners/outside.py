@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl_lab.outcomes import Outcomes, Real
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
+from icl_lab.core.outcomes import Outcomes, Real
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 
 Function = Callable[[np.ndarray, np.ndarray], Any]
 

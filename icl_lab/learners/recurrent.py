@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from icl_lab.core.outcomes import Outcomes, Real
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.formats import Format
 from icl_lab.learners.transformer import TransformerLearner, network_answers
 from icl_lab.models import Model
 from icl_lab.models.network import Network
-from icl_lab.outcomes import Outcomes, Real
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
 
 
 @pytree_dataclass

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.compiling import QUICKLY
-from icl_lab.prompts import Categorical, Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
+from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.prompts import Categorical, Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Pool, Task
 
 Grid = Mapping[str, np.ndarray]

@@ -1,9 +1,9 @@
 """Probes: measurements on a learner. They return numbers, never a verdict."""
 
-from icl_lab.probes.attention import induction_scores, mean_attention, prefix_matching, previous_token
-from icl_lab.probes.battery import BATTERY, Probe
-from icl_lab.probes.behaviour import alignment, label_influence, label_nonlinearity, query_sensitivity
-from icl_lab.probes.internal import INTERNAL
+from icl_lab.probes.behaviour.battery import BATTERY, Probe
+from icl_lab.probes.behaviour.responses import alignment, label_influence, label_nonlinearity, query_sensitivity
+from icl_lab.probes.inside.attention import induction_scores, mean_attention, prefix_matching, previous_token
+from icl_lab.probes.inside.listing import INTERNAL
 
 # Name → one line, for `icl-lab list probes`.
 PROBES: dict[str, str] = {

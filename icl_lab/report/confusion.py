@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icl_lab.core.statistics import wilson_interval
 from icl_lab.report.vocabulary import HYPOTHESES
-from icl_lab.statistics import wilson_interval
 
 Records = Mapping[str, np.ndarray]  # columns of one family's verdicts
 

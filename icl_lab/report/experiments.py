@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from icl_lab.files import write_atomically
+from icl_lab.core.files import write_atomically
 from icl_lab.report.files import png, svg
 from icl_lab.report.layout import plain_log
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 
-from icl_lab.files import write_atomically
+from icl_lab.core.files import write_atomically
 from icl_lab.report import glossary
 from icl_lab.report.data import Run, load
 from icl_lab.report.faults import faults_table

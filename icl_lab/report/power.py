@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from icl_lab.files import write_atomically
+from icl_lab.core.files import write_atomically
 from icl_lab.report.data import load
 from icl_lab.report.figures import power, telling
 from icl_lab.report.layout import styled

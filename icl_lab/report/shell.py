@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from icl_lab.files import write_atomically
+from icl_lab.core.files import write_atomically
 from icl_lab.report.data import Run
 from icl_lab.report.page import STYLESHEET
 from icl_lab.report.tables import provenance

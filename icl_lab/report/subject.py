@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl_lab.core.statistics import evenly as evenly
 from icl_lab.report.vocabulary import HYPOTHESES, groups_of
-from icl_lab.statistics import evenly as evenly
 
 if TYPE_CHECKING:
     import xarray

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from icl_lab.core.statistics import relative
 from icl_lab.report.data import Run
 from icl_lab.report.reductions import largest, median, smallest
 from icl_lab.report.subject import Condition, Subject
@@ -23,7 +24,6 @@ from icl_lab.report.vocabulary import (
     UNTESTED,
     spoken,
 )
-from icl_lab.statistics import relative
 
 
 @dataclass(frozen=True)

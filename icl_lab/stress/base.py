@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 
 from jaxtyping import Array
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Format
-from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
 
 Strength = float

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.learners.decoys import label_mean, previous_label
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
 from icl_lab.stress.exact import counted, knows_weighted
 from icl_lab.tasks import Task
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Categorical
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.core.prompts import Categorical
+from icl_lab.core.pytrees import pytree_dataclass
 
 Value = Any  # a number, or an array that broadcasts against the leading axes
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.tasks import Described, Task, task_dataclass
 from icl_lab.tasks.wrapped import Wrapped
 

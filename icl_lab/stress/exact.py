@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Gaussian, Mixture, Predictions, Prompts
+from icl_lab.core.prompts import Gaussian, Mixture, Predictions, Prompts
 from icl_lab.tasks import Pool, Task, pool_posterior
 
 

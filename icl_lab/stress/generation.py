@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Categorical, Predictions, Prompts
+from icl_lab.core.prompts import Categorical, Predictions, Prompts
 from icl_lab.stress.decoding import Decoding, decode
 from icl_lab.tasks import Task
 

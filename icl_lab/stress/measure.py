@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.compiling import FOR_ONE_RUN
-from icl_lab.probes.answers import Learner, answers_of, exact_answers, sample, unit_of
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass
+from icl_lab.learners.answers import Learner, answers_of, exact_answers, sample, unit_of
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.tasks import Task
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from icl_lab.prompts import Categorical, Point, Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
+from icl_lab.core.prompts import Categorical, Point, Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Task
 
 Learner = Callable[[Prompts], Predictions]

@@ -5,9 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.formats import Format
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
 from icl_lab.stress.biased import SHARES, Bias
 from icl_lab.tasks import Task
 

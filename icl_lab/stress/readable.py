@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.formats import why_not
 from icl_lab.models.positions import LENGTH_BOUND
-from icl_lab.prompts import Predictions, Prompts
 
 
 def why_unreadable(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> str:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 
 
 def last_only(prompts: Prompts) -> Prompts:

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from icl_lab.compiling import QUICKLY
-from icl_lab.probes.answers import exact_answers
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.learners.answers import exact_answers
 from icl_lab.stress.biased import Bias, mixed
 from icl_lab.stress.exact import counted
 from icl_lab.tasks import Task

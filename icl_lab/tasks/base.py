@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from annotated_types import Ge
 from jaxtyping import Array, Float, Int
 
-from icl_lab.outcomes import Outcomes, outcomes_of
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
-from icl_lab.streams import stream
+from icl_lab.core.outcomes import Outcomes, outcomes_of
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
+from icl_lab.core.streams import stream
 
 task_dataclass = pytree_dataclass  # `static(...)` fields are structure, all others are data that may vary by member
 

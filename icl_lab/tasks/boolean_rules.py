@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Array, Bool, Float, Int
 
-from icl_lab.prompts import Categorical
+from icl_lab.core.prompts import Categorical
 from icl_lab.tasks.base import Pool, Population, Task, static, task_dataclass
 
 

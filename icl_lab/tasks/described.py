@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Le
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.tasks.base import Pool, Task, static, task_dataclass
 from icl_lab.tasks.wrapped import Wrapped
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Array, Float, Int
 
-from icl_lab.prompts import LOG_TWO_PI, SMALLEST_VARIANCE, Categorical, Prompts
-from icl_lab.streams import stream
+from icl_lab.core.prompts import LOG_TWO_PI, SMALLEST_VARIANCE, Categorical, Prompts
+from icl_lab.core.streams import stream
 from icl_lab.tasks.base import Task, random_order, reordered, static, task_dataclass
 
 NOVEL = 1 << 30  # numbers that novel classes are drawn from

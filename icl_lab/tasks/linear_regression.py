@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Gaussian, Predictions, Prompts
+from icl_lab.core.prompts import Gaussian, Predictions, Prompts
 from icl_lab.tasks.base import Population, Task, static, task_dataclass
 from icl_lab.tasks.sequential import sequential_regression
 

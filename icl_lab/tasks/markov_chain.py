@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Array, Float, Int
 
-from icl_lab.prompts import Categorical, Predictions, Prompts
+from icl_lab.core.prompts import Categorical, Predictions, Prompts
 from icl_lab.tasks.base import Population, Task, static, task_dataclass
 from icl_lab.tasks.sequential import count_predictive, sum_before
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from annotated_types import Ge, Le, Lt
 from jaxtyping import Array, Float, Int
 
-from icl_lab.prompts import Categorical
-from icl_lab.streams import stream
+from icl_lab.core.prompts import Categorical
+from icl_lab.core.streams import stream
 from icl_lab.tasks.base import Pool, Task, static, task_dataclass
 
 

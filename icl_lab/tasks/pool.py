@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from icl_lab.prompts import Categorical, Mixture, Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.core.prompts import Categorical, Mixture, Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.tasks.base import Pool, Task
 from icl_lab.tasks.sequential import sum_before
 

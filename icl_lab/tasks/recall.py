@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Categorical, Prompts
+from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.tasks.base import Task, random_order, reordered, static, task_dataclass
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from annotated_types import Ge
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Categorical, Prompts
+from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.tasks.base import Task, static, task_dataclass
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Categorical, Gaussian
+from icl_lab.core.prompts import Categorical, Gaussian
 
 TINY = 1e-20  # so that an input of zero length has a factor too
 

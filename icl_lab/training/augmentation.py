@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from icl_lab.core.outcomes import Outcomes
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import CHANGES, Format, why_not
-from icl_lab.outcomes import Outcomes
-from icl_lab.prompts import Prompts
 
 
 def changed_formats(format: Format, names: Sequence[str]) -> tuple[Format, ...]:

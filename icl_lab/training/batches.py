@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Format
-from icl_lab.prompts import Prompts
 from icl_lab.tasks import Task
 from icl_lab.training.augmentation import changed_formats
 from icl_lab.training.regimes import TRAINING, Regime, sample_regimes

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.formats import Format
 from icl_lab.learners.reference import LAPSE, Reference, ReferenceLearner
 from icl_lab.models import Params
 from icl_lab.models.network import Network
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass
 from icl_lab.tasks import Task
 from icl_lab.training.ensemble import Member, stack
 from icl_lab.training.loop import init_state, train_chunk

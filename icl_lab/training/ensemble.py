@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from icl_lab.prompts import Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass, static
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Task
 from icl_lab.training.regimes import TRAINING, Regime
 from icl_lab.training.settings import TrainingSettings

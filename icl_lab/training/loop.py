@@ -14,10 +14,10 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.formats import Format
 from icl_lab.models import Params
 from icl_lab.models.network import Network
-from icl_lab.pytrees import pytree_dataclass
 from icl_lab.training import ensemble
 from icl_lab.training.augmentation import drawn
 from icl_lab.training.batches import draw_batch

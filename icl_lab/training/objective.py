@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from icl_lab.core.outcomes import Outcomes
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.formats import Format
 from icl_lab.models import Params
 from icl_lab.models.network import Network
-from icl_lab.outcomes import Outcomes
-from icl_lab.prompts import Predictions, Prompts
 from icl_lab.training.augmentation import answering, changed_formats, encode_in, read_in
 from icl_lab.training.settings import TrainingSettings
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.tasks import Task
 from icl_lab.tasks.regimes import REGIMES as REGIMES
 from icl_lab.tasks.regimes import Regime as Regime

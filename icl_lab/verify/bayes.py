@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.learners import bayes, linear
-from icl_lab.runs.claims import Claim
+from icl_lab.store.claims import Claim
 from icl_lab.tasks import LinearRegression, Pool, pool
 from icl_lab.verify import check, literal
 

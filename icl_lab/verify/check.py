@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.prompts import Predictions, Prompts, Values
-from icl_lab.runs.claims import Claim
+from icl_lab.core.prompts import Predictions, Prompts, Values
+from icl_lab.store.claims import Claim
 from icl_lab.tasks import Task
 
 Learner = Callable[[Prompts], Predictions]

@@ -15,13 +15,13 @@ from icl_lab.calibration.measure import Rate, Record, records_of
 from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture, steady_parameters
 from icl_lab.calibration.subjects import KINDS, known_subjects
 from icl_lab.calibration.truth import Truth, named, scored, truth_of, without
-from icl_lab.hypotheses.judge import Verdict, compare, judge
-from icl_lab.prompts import Categorical, Point
-from icl_lab.runs import calibrate as command
-from icl_lab.runs.calibration_records import append, dataset_of, read_records
-from icl_lab.runs.claims import read_claims
-from icl_lab.runs.errors import InputError
-from icl_lab.runs.results import read_results
+from icl_lab.commands import calibrate as command
+from icl_lab.commands.calibration_records import append, dataset_of, read_records
+from icl_lab.core.errors import InputError
+from icl_lab.core.prompts import Categorical, Point
+from icl_lab.judging.judge import Verdict, compare, judge
+from icl_lab.store.claims import read_claims
+from icl_lab.store.results import read_results
 from icl_lab.tasks import LinearRegression
 
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from icl_lab.calibration.claims import mechanism_claims
 from icl_lab.calibration.mechanisms import (
     BUILT,
     KEYS,
@@ -13,11 +14,10 @@ from icl_lab.calibration.mechanisms import (
     MechanismRecord,
     judge_construction,
 )
+from icl_lab.commands.calibration_records import append, mechanism_dataset, read_records
 from icl_lab.learners.constructions import CONSTRUCTIONS
 from icl_lab.report.figures.calibration_mechanisms import draw
 from icl_lab.report.layout import styled
-from icl_lab.runs.calibration_claims import mechanism_claims
-from icl_lab.runs.calibration_records import append, mechanism_dataset, read_records
 
 
 def test_what_is_known_covers_the_constructions():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.calibration.claims import loop_claims, loop_mechanism_claims, student_claims
 from icl_lab.calibration.distilled import Teacher, answered, apart, known_student, student_network, teachers
 from icl_lab.calibration.families import FAMILIES
 from icl_lab.calibration.inner_loops import (
@@ -21,15 +22,14 @@ from icl_lab.calibration.mechanisms import BUILT, KNOWN
 from icl_lab.calibration.planted import answers_at
 from icl_lab.calibration.retrained import STARTS, Start
 from icl_lab.calibration.truth import truth_of
+from icl_lab.commands import calibration_networks as networks
+from icl_lab.commands.calibration_records import dataset_of, mechanism_dataset
+from icl_lab.core.prompts import Point
 from icl_lab.formats import Interleaved, Paired
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.judge import owner_of
+from icl_lab.judging.judge import owner_of
 from icl_lab.models.recurrent import online_gd
-from icl_lab.prompts import Point
 from icl_lab.report.calibration import networks_table
-from icl_lab.runs import calibration_networks as networks
-from icl_lab.runs.calibration_claims import loop_claims, loop_mechanism_claims, student_claims
-from icl_lab.runs.calibration_records import dataset_of, mechanism_dataset
 from icl_lab.tasks import LinearRegression
 from icl_lab.training import TrainingSettings
 from icl_lab.training.distil import teacher_of

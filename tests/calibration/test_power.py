@@ -16,9 +16,9 @@ from icl_lab.calibration.power import champions, implementable, separations
 from icl_lab.calibration.readings import SIZE, prepare
 from icl_lab.calibration.telling import Telling, tellings
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.hypotheses.bank import build_bank
 from icl_lab.hypotheses.meta_learning import META_LEARNING
-from icl_lab.probes.battery import BATTERY
+from icl_lab.judging.bank import build_bank
+from icl_lab.probes.behaviour.battery import BATTERY
 
 CHOSEN = ("population_bayes", "ridge", "linear_kernel", "nearest_neighbour", "gd_1", "gd_2")
 PROBES = ("label_linearity", "orthogonal_query", "label_copying")

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import pytest
 from contracts.kinds import KINDS
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Interleaved
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.decoys import label_mean
 from icl_lab.learners.reference import Reference, ReferenceLearner
-from icl_lab.probes.battery import BATTERY
-from icl_lab.prompts import Prompts
+from icl_lab.probes.behaviour.battery import BATTERY
 from icl_lab.stress.biased import BIASES, can_be_biased
 from icl_lab.stress.perturbations import PERTURBATIONS
 from icl_lab.stress.perturbations.formats import FORMAT_PERTURBATIONS

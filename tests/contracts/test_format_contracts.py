@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.outcomes import Classes
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import FORMATS, Format
-from icl_lab.outcomes import Classes
-from icl_lab.prompts import Prompts
 
 SIZES = [(1, 2), (3, 5), (4, 1)]  # features, positions
 ROWS = [

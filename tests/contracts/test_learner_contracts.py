@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import FORMATS, Format, Interleaved, Paired, Stream
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.reference import ReferenceLearner, Scales
 from icl_lab.models import Model, TransformerConfig, one_step_gd
-from icl_lab.prompts import Prompts
 from icl_lab.tasks import BooleanRules, LabelMapping, LinearRegression, MarkovChain, ModularRules, Pool, Task
 
 EDITED = 4  # this and later positions are changed in the edited prompts

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from contracts.kinds import KINDS
 
-from icl_lab.probes.sufficient_statistics import sufficient_statistics
+from icl_lab.probes.inside.sufficient_statistics import sufficient_statistics
 
 PROMPTS = 5
 

@@ -9,7 +9,7 @@ import pytest
 from contracts.waves import Waves
 
 from icl_lab import tasks
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.tasks import (
     BooleanRules,
     CausalGraph,

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from icl_lab.prompts import Gaussian
+from icl_lab.core.prompts import Gaussian
 from icl_lab.tasks import Task, task_dataclass
 
 

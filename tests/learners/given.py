@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 
 
 def prompts(dimension: int = 3, examples: int = 8, batch: int = 6, noise: float = 0.5, scale: float = 1.0) -> Prompts:

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.learners.constructions import CONSTRUCTIONS, SphericalRegression, random_control
 from icl_lab.learners.reference import has_pool
 from icl_lab.probes import induction_scores
-from icl_lab.prompts import Categorical, Prompts
 from icl_lab.tasks import MarkovChain, Task
 
 BATCH = 64

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.outcomes import FLOOR, Classes
+from icl_lab.core.prompts import Prompts
 from icl_lab.learners.modular import modular_elimination, ratio_rule
-from icl_lab.outcomes import FLOOR, Classes
-from icl_lab.prompts import Prompts
 from icl_lab.tasks.modular_rules import ModularRules
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.core.outcomes import FLOOR
 from icl_lab.learners.parity import gf2_elimination
-from icl_lab.outcomes import FLOOR
 from icl_lab.tasks import BooleanRules
 
 TASK = BooleanRules(bits=4, examples=9, rules="parity", sparsity=None)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.core.prompts import Categorical, Point, Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.hypotheses import REFERENCES
+from icl_lab.learners.answers import Learner
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.probes.answers import Learner
-from icl_lab.probes.battery import BATTERY, ask, read
-from icl_lab.prompts import Categorical, Point, Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read
 from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain, Pool, Task
 
 TASKS: dict[str, Task] = {

@@ -9,7 +9,7 @@ from tiny_transformer import HEADS, LAYERS, LEARNER, answer, pairs, values
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
-from icl_lab.probes.ablation import ablation_effect, joint_ablation_effect, random_sets
+from icl_lab.probes.inside.ablation import ablation_effect, joint_ablation_effect, random_sets
 
 PROMPTS = pairs(3, 2, 4)
 LABELS = np.asarray(PROMPTS.y[:, -1])

@@ -11,8 +11,8 @@ from tiny_transformer import chains, pairs
 from icl_lab.formats import Interleaved, Paired, Stream
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.probes.attention_kernels import attention_kernels
-from icl_lab.probes.attention_latents import attention_likeness, carriers, known_patterns
+from icl_lab.probes.inside.attention_kernels import attention_kernels
+from icl_lab.probes.inside.attention_latents import attention_likeness, carriers, known_patterns
 from icl_lab.tasks import CausalGraph, LinearRegression, MarkovChain
 
 TASK = LinearRegression(dimension=2, examples=3)

@@ -10,7 +10,7 @@ from tiny_transformer import pairs
 from icl_lab.formats import Interleaved, Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig, one_step_gd
-from icl_lab.probes.attribution import logit_attribution, parts
+from icl_lab.probes.inside.attribution import logit_attribution, parts
 
 PROMPTS = pairs(3, 2, 4)
 FULL = TransformerConfig(channels=4, tokens=5, layers=2, heads=2, width=8, mlp=2, initial_scale=2.0)

@@ -10,7 +10,7 @@ from probes.subjects import KEY, PROMPTS, TASKS, asked, measured, reference
 
 from icl_lab.learners.kernels import linear_kernel_ridge
 from icl_lab.learners.reference import Reference, ReferenceLearner
-from icl_lab.probes.battery import BATTERY, read
+from icl_lab.probes.behaviour.battery import BATTERY, read
 from icl_lab.tasks import LinearRegression, Pool, RepeatedSequence
 
 ALPHA = 0.7

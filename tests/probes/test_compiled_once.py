@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from probes.subjects import KEY, PROMPTS, TASKS, asked, measured, reference, regression
 
-from icl_lab.probes.compiled_once import ask_all, read_all
+from icl_lab.probes.behaviour.compiled_once import ask_all, read_all
 
 CASES = {
     "regression": (regression("ridge", penalty=0.4), "interaction"),  # it asks twice as many prompts at once

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from probes.subjects import KEY, TASKS, regression
 
-from icl_lab.probes.discriminating import Duel, discriminating_prompts, duel
+from icl_lab.probes.behaviour.discriminating import Duel, discriminating_prompts, duel
 
 TASK = TASKS["regression"]
 FIRST, SECOND = regression("ridge", penalty=0.01), regression("ridge", penalty=20.0)

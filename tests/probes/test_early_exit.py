@@ -11,7 +11,7 @@ from icl_lab.learners import TransformerLearner
 from icl_lab.learners.constructions import CONSTRUCTIONS, CURVATURE, RATE
 from icl_lab.learners.gradient import gradient_descent, gradient_descent_plus_plus, newton_schulz
 from icl_lab.models import one_step_gd
-from icl_lab.probes.early_exit import (
+from icl_lab.probes.inside.early_exit import (
     convergence_order,
     gradient_iterates,
     layer_answers,
@@ -19,7 +19,7 @@ from icl_lab.probes.early_exit import (
     newton_iterates,
     scoring,
 )
-from icl_lab.probes.task_vectors import at_query
+from icl_lab.probes.inside.task_vectors import at_query
 from icl_lab.tasks import LinearRegression, MarkovChain
 
 TASK = LinearRegression(dimension=2, examples=4, noise=0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from probes.subjects import TASKS, Tempered, asked, measured, reference, regression
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.tasks import BooleanRules, LabelMapping, MarkovChain, RepeatedSequence
 
 

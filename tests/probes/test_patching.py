@@ -8,9 +8,9 @@ from tiny_transformer import HEADS, LAYERS, LEARNER, TASK, TOKENS, answer, chain
 from icl_lab.formats import Paired, Stream
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig, one_step_gd
-from icl_lab.probes.interventions import ALL, asked, in_pieces, together, untouched, worlds
-from icl_lab.probes.patching import interchange_effect, patched_answers
-from icl_lab.probes.prompt_pairs import counterpart
+from icl_lab.probes.inside.interventions import ALL, asked, in_pieces, together, untouched, worlds
+from icl_lab.probes.inside.patching import interchange_effect, patched_answers
+from icl_lab.probes.inside.prompt_pairs import counterpart
 from icl_lab.tasks import MarkovChain
 
 CONFIG = LEARNER.model.config

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from probes.subjects import KEY, PROMPTS, TASKS, Tempered, asked, measured, reference
 
-from icl_lab.probes.answers import Learner
-from icl_lab.probes.battery import BATTERY, ask, read
-from icl_lab.prompts import Categorical, Predictions, Prompts
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.core.prompts import Categorical, Predictions, Prompts
+from icl_lab.core.pytrees import pytree_dataclass
+from icl_lab.learners.answers import Learner
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read
 from icl_lab.tasks import MarkovChain, Task, task_dataclass
 
 CLASSES, EXAMPLES, ALPHA, MANY = 3, 6, 0.8, 256

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from tiny_transformer import chains, pairs
 
-from icl_lab.probes.prompt_pairs import counterpart, prompts_of, uninformative
+from icl_lab.probes.inside.prompt_pairs import counterpart, prompts_of, uninformative
 from icl_lab.tasks import Described, LinearRegression, MarkovChain, Pool
 
 REGRESSION = LinearRegression(dimension=2, examples=4, noise=0.0)

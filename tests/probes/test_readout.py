@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 from tiny_transformer import pairs
 
+from icl_lab.core.outcomes import Classes
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
-from icl_lab.outcomes import Classes
-from icl_lab.probes.readout import PENALTIES, linear_predictions, linear_readout, mlp_readout, residual_streams, thirds
-from icl_lab.probes.sufficient_statistics import shuffled
+from icl_lab.probes.inside.readout import (
+    PENALTIES,
+    linear_predictions,
+    linear_readout,
+    mlp_readout,
+    residual_streams,
+    thirds,
+)
+from icl_lab.probes.inside.sufficient_statistics import shuffled
 
 PROMPTS, WIDTH = 300, 6
 FEATURES = jax.random.normal(jax.random.key(0), (2, PROMPTS, WIDTH))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from probes.subjects import KEY, PROMPTS, TASKS, Squashed, asked, examples, measured, reference, regression
 
-from icl_lab.probes.battery import BATTERY, ask, read
-from icl_lab.probes.spectrum import probed_eigenvalues, spectrum
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read
+from icl_lab.probes.behaviour.spectrum import probed_eigenvalues, spectrum
 from icl_lab.tasks import Pool
 
 PENALTY, RATE = 0.4, 0.3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_transformer import chains, pairs
 
-from icl_lab.probes import sufficient_statistics as statistics
+from icl_lab.probes.inside import sufficient_statistics as statistics
 from icl_lab.tasks import BooleanRules, Described, LinearRegression, MarkovChain, ModularRules, Pool
 from icl_lab.tasks.boolean_rules import RuleTable
 

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.prompts import Gaussian
 from icl_lab.formats import Interleaved
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.probes.prompt_pairs import prompts_of, uninformative
-from icl_lab.probes.soft_prompts import soft_prompts
-from icl_lab.probes.task_vectors import (
+from icl_lab.probes.inside.prompt_pairs import prompts_of, uninformative
+from icl_lab.probes.inside.soft_prompts import soft_prompts
+from icl_lab.probes.inside.task_vectors import (
     exchanged,
     mean_streams,
     recorded,
@@ -21,7 +22,6 @@ from icl_lab.probes.task_vectors import (
     task_vector_losses,
     with_vectors,
 )
-from icl_lab.prompts import Gaussian
 from icl_lab.tasks import Task, task_dataclass
 
 EXAMPLES, TASKS, EACH = 4, 4, 16

@@ -11,7 +11,7 @@ from tiny_transformer import pairs
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import Model, TransformerConfig, one_layer_config, one_step_gd
-from icl_lab.probes.weights import interpolated, interpolation_losses, products, weight_cosine
+from icl_lab.probes.inside.weights import interpolated, interpolation_losses, products, weight_cosine
 
 PROMPTS = pairs(3, 4, 32)
 MODEL, BUILT = one_step_gd(3, 4, 0.7)

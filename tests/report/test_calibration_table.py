@@ -7,19 +7,19 @@ import pytest
 import yaml
 from rich.console import Console
 
+from icl_lab.calibration import claims as calibration_claims
 from icl_lab.calibration.measure import Record
 from icl_lab.calibration.subjects import KINDS, NOISES
 from icl_lab.cli import main
+from icl_lab.commands.calibrate import CalibrationConfig
+from icl_lab.commands.calibration_records import dataset_of
 from icl_lab.report.calibration_table import calibration_tables
 from icl_lab.report.confusion import OUTCOMES, PERCENT, TITLES, UNKNOWN, groups_of, matrix
 from icl_lab.report.figures.calibration import draw
 from icl_lab.report.layout import Drawing, styled
-from icl_lab.runs import calibration_claims
-from icl_lab.runs.calibrate import CalibrationConfig
-from icl_lab.runs.calibration_records import dataset_of
-from icl_lab.runs.claims import write_claims
-from icl_lab.runs.directory import RunDirectory
-from icl_lab.runs.results import write_results
+from icl_lab.store.claims import write_claims
+from icl_lab.store.directory import RunDirectory
+from icl_lab.store.results import write_results
 
 PLAIN = {"split": False, "wronged": False, "explained": True, "false_without": False}
 

@@ -12,6 +12,7 @@ import synthetic_stress
 import xarray as xr
 from matplotlib.text import Text
 
+from icl_lab.core.statistics import Bracket
 from icl_lab.report.data import Run
 from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
@@ -20,7 +21,6 @@ from icl_lab.report.files import png, svg
 from icl_lab.report.inside import open_to_doubt
 from icl_lab.report.layout import Drawing, LeftOut, end_labels, spread, styled
 from icl_lab.report.subject import Subject
-from icl_lab.statistics import Bracket
 
 SLACK = 1.5  # pixels that the boxes of neighbouring texts may share
 SUBJECTS = ["linear_attention", "softmax"]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.prompts import Categorical, Prompts
+from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.stress.decoding import Decoding, decode, occurrence_penalty, repetition_penalty, temperature, top_k, top_p
 from icl_lab.stress.generation import (
     decoded,

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Interleaved, Stream, WithDescription
 from icl_lab.learners.bayes import pool_bayes
 from icl_lab.learners.reference import Reference, ReferenceLearner
-from icl_lab.prompts import Prompts
 from icl_lab.stress.measure import stressed, terms
 from icl_lab.stress.perturbations.description import DESCRIPTION_PERTURBATIONS, share_followed, withheld
 from icl_lab.tasks import Described, LinearRegression, MarkovChain, Pool, pool_posterior

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.core.outcomes import Classes, Real
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import (
     CHANGES,
     Blank,
@@ -27,8 +29,6 @@ from icl_lab.formats import (
 )
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.outcomes import Classes, Real
-from icl_lab.prompts import Prompts
 from icl_lab.stress.readable import why_unreadable
 
 OUTCOMES, POSITIONS, BATCH = Classes(3), 5, 6

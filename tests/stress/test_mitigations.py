@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.prompts import Categorical
-from icl_lab.pytrees import pytree_dataclass
+from icl_lab.core.prompts import Categorical
+from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.stress.biased import BIASES, BiasedLearner
 from icl_lab.stress.generation import exact_learner
 from icl_lab.stress.measure import answers_of, sample

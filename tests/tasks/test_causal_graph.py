@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.tasks import CausalGraph, Described, MarkovChain, Pool, Task, pool_posterior
 
 TREE = (-1, 0, 0, -1, 1, 3, -1, 6)  # two roots that are no question, and one that is

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.analysis.inside import token_texts
+from icl_lab.config.config import parse_config
+from icl_lab.core.errors import InputError
 from icl_lab.formats import NAMED, WithDescription
-from icl_lab.probes.attention_latents import carriers
-from icl_lab.runs.config import parse_config
-from icl_lab.runs.errors import InputError
-from icl_lab.runs.inside import token_texts
+from icl_lab.probes.inside.attention_latents import carriers
 from icl_lab.tasks import Described, LabelMapping, LinearRegression, MarkovChain, ModularRules, Pool
 
 RULES = Described(base=ModularRules(modulus=3), examples=4, prior=Pool(4), names=4)

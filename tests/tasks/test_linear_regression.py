@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.tasks import LinearRegression, Pool
 from icl_lab.tasks.sequential import sequential_regression, sum_before
 from icl_lab.verify import literal

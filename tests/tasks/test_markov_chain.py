@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.learners.counts import context_counts, suffix_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.reference import has_population_predictive
-from icl_lab.prompts import Prompts
 from icl_lab.tasks import MarkovChain, Pool, Task, pool_posterior
 
 KINDS = ("dirichlet", "doubly_stochastic", "unigram")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.tasks import Pool
 from icl_lab.tasks.modular_rules import ModularRules
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from icl_lab.prompts import Categorical, Gaussian, Mixture, Prompts
+from icl_lab.core.prompts import Categorical, Gaussian, Mixture, Prompts
 from icl_lab.tasks import LinearRegression, Pool, Population, Task, pool_posterior, task_dataclass
 from icl_lab.tasks.pool import CHUNK
 

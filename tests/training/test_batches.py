@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from icl_lab.config.config import parse_config
+from icl_lab.core.errors import InputError
 from icl_lab.formats import CHANGES, Interleaved, Paired, Stream
 from icl_lab.learners.transformer import network_answers
 from icl_lab.models import Model, TransformerConfig
-from icl_lab.runs.config import parse_config
-from icl_lab.runs.errors import InputError
 from icl_lab.tasks import BooleanRules, LinearRegression, MarkovChain
 from icl_lab.training import TrainingSettings
 from icl_lab.training.augmentation import changed_formats, encode_in, longest

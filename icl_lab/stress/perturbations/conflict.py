@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.perturbations.recency import exchangeable_pairs
 from icl_lab.stress.scoring import last_only

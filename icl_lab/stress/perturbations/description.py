@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.tasks import Described, Pool, Task
 

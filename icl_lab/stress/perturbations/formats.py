@@ -7,9 +7,9 @@ whose format has no such thing, see `stress.readable`.
 
 from typing import Any
 
+from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Format
 from icl_lab.formats.changes import blanks, coded, scaled, separated, swapped, unseen
-from icl_lab.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.scoring import last_only
 from icl_lab.tasks import Task

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.scoring import from_position
 from icl_lab.tasks import Task

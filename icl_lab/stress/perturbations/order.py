@@ -3,7 +3,7 @@
 import jax
 from jaxtyping import Array
 
-from icl_lab.prompts import Prompts
+from icl_lab.core.prompts import Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.scoring import last_only
 from icl_lab.tasks import Task

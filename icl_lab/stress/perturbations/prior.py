@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.probes.order import inputs_say_nothing
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.probes.behaviour.order import inputs_say_nothing
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.tasks import Pool, Task, task_dataclass

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.stress.scoring import last_only

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from icl_lab.prompts import Predictions, Prompts
+from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.stress.base import Perturbation, Strength
 from icl_lab.stress.derived import Derived, undescribed
 from icl_lab.stress.exact import counted, knows_weighted, since, switching_predictive

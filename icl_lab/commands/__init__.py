@@ -1,0 +1,1 @@
+"""The work of each command, and how commands begin, show progress and end."""

@@ -1,0 +1,1 @@
+"""What every other room builds on: prompts, outcomes, statistics, compiling, errors, files. Imports nothing of ours."""

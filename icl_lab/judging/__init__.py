@@ -1,0 +1,1 @@
+"""The function verdict: reference bank, fits, rule, duels; and the mechanism verdict."""

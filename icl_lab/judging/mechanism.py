@@ -1,0 +1,144 @@
+"""The mechanism verdict: which hypotheses describe how a network works. From internal and causal evidence only.
+
+Every hypothesis lists the signatures of the circuits that would make it true, with thresholds fixed in advance. All are
+measured on the learner and on its random control, the same model with random weights of the same sizes. A signature
+*tells* something if the learner has it and the control has not. Of one circuit:
+
+1. a signature that applies and is not there: refuted;
+2. otherwise, with at least one internal and one causal signature that tell: supported;
+3. otherwise: not tested.
+
+A hypothesis is supported if one of its circuits is; refuted if none is and one is refuted; else not tested. "Refuted"
+means that these circuits are not there: the same algorithm, spread over a network in another way, has no test here. Two
+hypotheses may be supported together, where their circuits are the same: one gradient step is an average with a linear
+kernel. Nothing of the function verdict enters, and the function verdict knows nothing of this one.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+from jaxtyping import Array
+
+from icl_lab.hypotheses import HYPOTHESES
+from icl_lab.hypotheses.base import Signature
+from icl_lab.learners.constructions import random_control
+from icl_lab.mechanisms.tests import MEASUREMENTS, Network
+from icl_lab.tasks import Task
+
+Numbers = dict[str, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """One signature, looked for.
+
+    Attributes:
+        hypothesis, mechanism, signature: keys of `HYPOTHESES` and names.
+        kind: "internal", "causal" or "condition".
+        value, control: the statistic of the learner and of its random control; of a control that it could not be
+            measured on NaN, which tells nothing.
+        threshold: which both must exceed.
+    """
+
+    hypothesis: str
+    mechanism: str
+    signature: str
+    kind: str
+    value: float
+    threshold: float
+    control: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the learner has it."""
+        return self.value > self.threshold
+
+    @property
+    def tells(self) -> bool:
+        """Whether the learner has it and the control has not."""
+        return self.passed and self.control <= self.threshold
+
+
+@dataclasses.dataclass(frozen=True)
+class MechanismVerdict:
+    """What is known of how a learner works.
+
+    Attributes:
+        supported, refuted, not_tested: keys of hypotheses; every one is in one of them.
+        mechanisms: "KEY: circuit" → "supported", "refuted" or "not tested".
+        evidence: all signatures that apply.
+    """
+
+    supported: tuple[str, ...]
+    refuted: tuple[str, ...]
+    not_tested: tuple[str, ...]
+    mechanisms: dict[str, str]
+    evidence: tuple[Evidence, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        rows = [dataclasses.asdict(row) | {"passed": row.passed, "tells": row.tells} for row in self.evidence]
+        return dataclasses.asdict(self) | {"evidence": rows}
+
+
+def measure_all(learner: Network, task: Task, key: Array, found: Numbers | None = None) -> Numbers:
+    """Measurement → statistics, of all that apply.
+
+    Args:
+        found: of the learner whose control this is, which is looked at in the same way: with as many steps.
+    """
+    rows = {
+        name: row for name, row in MEASUREMENTS.items() if isinstance(learner, row.of) and row.applies(learner, task)
+    }
+    return {name: row(learner, task, key, found[name] if found else None) for name, row in rows.items()}
+
+
+def mechanism_verdict(learner: Any, task: Task, key: Array) -> MechanismVerdict:
+    """Measure the learner and its random control and apply the rule of the module's docstring.
+
+    Args:
+        learner: of what is neither a `TransformerLearner` nor a `RecurrentLearner` nothing can be tested.
+        task: what it was trained on, or made for; prompts are drawn from it.
+        key: of the prompts, and of the random control.
+    """
+    if not isinstance(learner, Network):
+        return conclude({}, {})
+    control_key, prompt_key = jax.random.split(key)
+    control = random_control(learner, control_key)
+    found = measure_all(learner, task, prompt_key)
+    return conclude(found, measure_all(control, task, prompt_key, found))
+
+
+def conclude(learner: Numbers, control: Numbers) -> MechanismVerdict:
+    """The verdict that measured statistics of a learner and of its control lead to."""
+    evidence, mechanisms, by_state = [], {}, {"supported": [], "refuted": [], "not tested": []}
+    for hypothesis in HYPOTHESES:
+        circuits: dict[str, list[Evidence]] = {signature.mechanism: [] for signature in hypothesis.mechanisms}
+        for signature in hypothesis.mechanisms:
+            circuits[signature.mechanism] += _looked_for(hypothesis.key, signature, learner, control)
+        states = {name: state_of(rows) for name, rows in circuits.items()}
+        mechanisms |= {f"{hypothesis.key}: {name}": state for name, state in states.items()}
+        evidence += [row for rows in circuits.values() for row in rows]
+        found = [state for state in by_state if state in states.values()]
+        by_state[found[0] if found else "not tested"].append(hypothesis.key)
+    verdict = {state.replace(" ", "_"): tuple(keys) for state, keys in by_state.items()}
+    return MechanismVerdict(**verdict, mechanisms=mechanisms, evidence=tuple(evidence))
+
+
+def state_of(rows: list[Evidence]) -> str:
+    """What the signatures of one circuit say together: "supported", "refuted" or "not tested"."""
+    if not all(row.passed for row in rows):
+        return "refuted"
+    telling = {row.kind for row in rows if row.tells}
+    return "supported" if {"internal", "causal"} <= telling else "not tested"
+
+
+def _looked_for(key: str, signature: Signature, learner: Numbers, control: Numbers) -> list[Evidence]:
+    """One row, or none where the statistic makes no sense for the learner."""
+    value = learner.get(signature.measurement, {}).get(signature.statistic, math.nan)
+    if math.isnan(value):
+        return []
+    other = control.get(signature.measurement, {}).get(signature.statistic, math.nan)
+    return [Evidence(key, signature.mechanism, signature.name, signature.kind, value, signature.above, other)]

@@ -1,0 +1,1 @@
+"""Causal tests of mechanisms inside networks."""

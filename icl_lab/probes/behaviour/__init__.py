@@ -1,0 +1,1 @@
+"""Behavioural probes: they only call the learner."""

@@ -1,0 +1,259 @@
+"""The battery: behavioural probes that run on any learner of any task where they make sense.
+
+They look at the last position's answer, except where their docstring says otherwise, and draw their own prompts, from
+the task's prior: give `task.unseen()` for prompts off its pool. Learners measured with one key see the same prompts, so
+that differences between learners are paired over prompts. They give numbers, never a verdict. What the numbers are for
+which mechanism is said where they are computed.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
+
+from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.prompts import Prompts
+from icl_lab.learners.answers import Learner, as_given, sample
+from icl_lab.learners.reference import has_classes, has_pool, has_real_outcomes
+from icl_lab.probes.behaviour.copying import label_copying, pool_snapping, vary_pool_snapping
+from icl_lab.probes.behaviour.duplication import COPIES, duplication, vary_duplication
+from icl_lab.probes.behaviour.implied import implied_weights, vary_implied_weights
+from icl_lab.probes.behaviour.influence import influence_statistics, interaction, vary_interaction
+from icl_lab.probes.behaviour.interpolation import can_interpolate, task_interpolation, vary_task_interpolation
+from icl_lab.probes.behaviour.linearity import label_linearity, label_noise, vary_label_linearity, vary_label_noise
+from icl_lab.probes.behaviour.martingale import martingale, vary_martingale
+from icl_lab.probes.behaviour.order import (
+    inputs_say_nothing,
+    joint_probability,
+    order_variance,
+    vary_joint_probability,
+    vary_order_variance,
+)
+from icl_lab.probes.behaviour.rollout import implied_prior, vary_implied_prior
+from icl_lab.probes.behaviour.shifts import input_shifts, vary_input_shifts
+from icl_lab.probes.behaviour.spectrum import (
+    orthogonal_query,
+    spectral_filter,
+    vary_orthogonal_query,
+    vary_spectral_filter,
+)
+from icl_lab.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A behavioural measurement.
+
+    Attributes:
+        name: identifier.
+        title: for figures and tables.
+        question: what it asks, one line.
+        statistics: names of the numbers it gives.
+        vary: (task, key, given prompts) → everything that is asked, a pytree.
+        read: (learner, task, asked) → [prompt, statistic], one row per independent prompt.
+        applies: which tasks it makes sense for.
+    """
+
+    name: str
+    title: str
+    question: str
+    statistics: tuple[str, ...]
+    vary: Callable[[Task, Array, Prompts], Any]
+    read: Callable[[Learner, Task, Any], Float[Array, "prompt statistic"]]
+    applies: Callable[[Task], bool]
+
+    def measure(self, learner: Learner, task: Task, key: Array, prompts: int = 64) -> Float[Array, "prompt statistic"]:
+        """Draw prompts from the task's prior, vary and read: pure and jittable, learner and task being pytrees."""
+        sample_key, vary_key = jax.random.split(key)
+        return self.read(learner, task, self.vary(task, vary_key, task.sample(sample_key, prompts)))
+
+    def __call__(self, learner: Learner, task: Task, key: Array, prompts: int = 64) -> Float[Array, "prompt statistic"]:
+        """`measure` at full float32 precision, compiled in parts: only the last, `read`, once more for every learner.
+
+        Raises:
+            ValueError: the task is none that the probe applies to.
+        """
+        if not self.applies(task):
+            raise ValueError(f"task: the probe {self.name} makes no sense for this {type(task).__name__}")
+        return read(self, learner, task, ask(self, task, key, prompts))
+
+
+def ask(probe: Probe, task: Task, key: Array, prompts: int = 64) -> Any:
+    """What the probe asks any learner, compiled. Of one key all probes start from the same prompts."""
+    sample_key, vary_key = jax.random.split(key)
+    return _vary(probe, task, vary_key, sample(task, sample_key, prompts))
+
+
+@functools.partial(jax.jit, static_argnames="probe", compiler_options=FOR_ONE_RUN)
+def _vary(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
+    with jax.default_matmul_precision("highest"):
+        return probe.vary(task, key, given)
+
+
+@functools.partial(jax.jit, static_argnames="probe")
+def read(probe: Probe, learner: Learner, task: Task, asked: Any) -> Float[Array, "prompt statistic"]:
+    """What the learner answers to it, compiled."""
+    with jax.default_matmul_precision("highest"):
+        return probe.read(learner, task, asked)
+
+
+def has_pairs(task: Task) -> bool:
+    """Whether a prompt is a set of pairs: inputs do not follow from outcomes."""
+    return not task.is_stream
+
+
+def is_regression(task: Task) -> bool:
+    """Whether real outcomes are regressed on the inputs themselves, of two features or more."""
+    itself = type(task).features is Task.features
+    return has_real_outcomes(task) and has_pairs(task) and itself and task.inputs_size > 1
+
+
+BATTERY: dict[str, Probe] = {
+    "influence": Probe(
+        "influence",
+        "influence of the labels",
+        "how the answer's weight is spread over the examples",
+        ("negative share", "sum", "concentration", "recency"),
+        as_given,
+        influence_statistics,
+        lambda task: True,
+    ),
+    "interaction": Probe(
+        "interaction",
+        "interaction of examples",
+        "whether influences keep their ratios when a third example moves",
+        ("turn", "rescaling"),
+        vary_interaction,
+        interaction,
+        lambda task: has_pairs(task) and task.examples >= 3,
+    ),
+    "label_linearity": Probe(
+        "label_linearity",
+        "linearity in the labels",
+        "whether answers to summed labels are sums of answers, and what is answered to none",
+        ("nonlinearity", "offset"),
+        vary_label_linearity,
+        label_linearity,
+        lambda task: has_real_outcomes(task) and has_pairs(task),
+    ),
+    "label_noise": Probe(
+        "label_noise",
+        "noisier labels",
+        "whether answers shrink when labels are noisier",
+        ("growth", "departure"),
+        vary_label_noise,
+        label_noise,
+        lambda task: True,
+    ),
+    "duplication": Probe(
+        "duplication",
+        "duplicated example",
+        "whether an example's weight adds up, saturates or stays when it comes again",
+        (*(f"influence of {m}" for m in COPIES), *(f"growth to {m}" for m in COPIES[1:])),
+        vary_duplication,
+        duplication,
+        lambda task: has_pairs(task) and task.examples > max(COPIES),
+    ),
+    "spectral_filter": Probe(
+        "spectral_filter",
+        "spectral filter",
+        "the gain along eigenvectors of XᵀX, of small to large eigenvalues",
+        ("gain 1", "gain 2", "gain 3", "gain 4", "gain 5"),
+        vary_spectral_filter,
+        spectral_filter,
+        is_regression,
+    ),
+    "orthogonal_query": Probe(
+        "orthogonal_query",
+        "orthogonal query",
+        "what is answered to a query about which the examples say nothing",
+        ("size",),
+        vary_orthogonal_query,
+        orthogonal_query,
+        is_regression,
+    ),
+    "input_shifts": Probe(
+        "input_shifts",
+        "inputs rescaled and stretched",
+        "whether the answer depends on the units of the inputs",
+        ("scale: growth", "scale: departure", "stretch: growth", "stretch: departure"),
+        vary_input_shifts,
+        input_shifts,
+        lambda task: has_real_outcomes(task) and has_pairs(task),
+    ),
+    "implied_weights": Probe(
+        "implied_weights",
+        "implied weights",
+        "whether answers to many queries are one linear function, and which",
+        ("unexplained", "norm", "cosine"),
+        vary_implied_weights,
+        implied_weights,
+        is_regression,
+    ),
+    "task_interpolation": Probe(
+        "task_interpolation",
+        "between two pool tasks",
+        "whether answers interpolate between two pool tasks or snap to one",
+        ("place at ¼", "place at ½", "place at ¾", "snapping"),
+        vary_task_interpolation,
+        task_interpolation,
+        can_interpolate,
+    ),
+    "label_copying": Probe(
+        "label_copying",
+        "copies of labels",
+        "whether the answer is one of the prompt's labels",
+        ("distance", "copies"),
+        as_given,
+        label_copying,
+        lambda task: True,
+    ),
+    "pool_snapping": Probe(
+        "pool_snapping",
+        "copies of pool tasks",
+        "whether answers off the pool are those of one stored task",
+        ("distance", "distance of the truth"),
+        vary_pool_snapping,
+        pool_snapping,
+        has_pool,
+    ),
+    "order_variance": Probe(
+        "order_variance",
+        "order of examples",
+        "how far the answer varies with the order of the same evidence",
+        ("nats",),
+        vary_order_variance,
+        order_variance,
+        lambda task: task.can_reorder,
+    ),
+    "joint_probability": Probe(
+        "joint_probability",
+        "exchangeable joint probability",
+        "whether the same outcomes in another order are as probable to the learner",
+        ("nats",),
+        vary_joint_probability,
+        joint_probability,
+        lambda task: has_classes(task) and task.can_reorder and inputs_say_nothing(task),
+    ),
+    "martingale": Probe(
+        "martingale",
+        "martingale",
+        "whether beliefs stay what they are, on average over the learner's own next outcome",
+        ("drift", "sharpening"),
+        vary_martingale,
+        martingale,
+        lambda task: has_classes(task) and has_pairs(task) and inputs_say_nothing(task) and task.examples > 1,
+    ),
+    "implied_prior": Probe(
+        "implied_prior",
+        "implied prior",
+        "how far answers spread when the learner goes on by itself, relative to the task's latents",
+        ("spread",),
+        vary_implied_prior,
+        implied_prior,
+        lambda task: has_classes(task) and inputs_say_nothing(task),
+    ),
+}

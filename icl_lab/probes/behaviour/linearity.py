@@ -1,0 +1,57 @@
+"""Labels added, taken away and disturbed: are answers linear in them, and where do they start from?"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from icl_lab.core.prompts import Prompts
+from icl_lab.learners.answers import Learner, answers_to, departure, growth, label_scale, ratio, stack
+from icl_lab.probes.behaviour.responses import label_responses, superposed
+from icl_lab.tasks import Task
+
+
+def vary_label_linearity(task: Task, key: Array, given: Prompts) -> Prompts:
+    """The prompts with labels 0, y, y' and (y + y')/√2, y' of the same inputs under another latent."""
+    return superposed(task, given, key)
+
+
+def label_linearity(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
+    """Per prompt, [prompt, 2], without unit: departure from superposition, and the answer to labels that are all 0.
+
+    With g(y) = ŷ(y) − ŷ(0) and s = (g(y) + g(y'))/√2 the nonlinearity is (g((y+y')/√2) − s)²/(g(…)² + (g(y)² +
+    g(y')²)/2), between 0 (affine in the labels) and 3 (g(y) = g(y') of the opposite sign to g(…) = −s/2). The prompt's
+    own size stands below, so that it can be averaged one by one; `label_nonlinearity` is a ratio of means. The offset
+    |ŷ(0)|/std(y) is 0 for learners that start from zero; of learned starting points it is |θ₀·x|.
+
+    For real outcomes whose inputs do not follow from them.
+    """
+    first, second, both, start = label_responses(learner, asked)
+    scale = jnp.std(asked.y[1])
+    expected = (first + second) / jnp.sqrt(2.0)
+    size = jnp.square(both) + (jnp.square(first) + jnp.square(second)) / 2
+    nonlinearity = ratio(jnp.square(both - expected).sum(-1), size.sum(-1))
+    return jnp.stack([nonlinearity, jnp.linalg.norm(start, axis=-1) / scale], axis=-1)
+
+
+def vary_label_noise(task: Task, key: Array, given: Prompts) -> Prompts:
+    """The prompts, and the same with noisier labels, twice."""
+    if task.outcomes.linear:
+        noise = label_scale(task, given) * jax.random.normal(key, given.y.shape)
+        noisy = (given.y + noise, given.y - noise)
+    else:
+        wrong = jax.random.bernoulli(key, 0.25, (2, *given.y.shape))
+        noisy = tuple(jnp.where(flip, task.outcomes.altered(given.y), given.y) for flip in wrong)
+    return stack([given, *(task.with_outcomes(given, y) for y in noisy)])
+
+
+def label_noise(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
+    """The answer under noisier labels, mean over two of them, against the answer before, [prompt, 2].
+
+    Growth (|b| − |a|)/(|b| + |a|) and departure |b − a|²/(|a|² + |b|²) of answers around the neutral one. Real labels
+    get noise ±ε of their own standard deviation, so that whoever is affine in them answers the same on average; one who
+    infers the noise from the prompt answers less (growth < 0). Of classes a quarter of the labels become the next
+    class, twice independently.
+    """
+    found = answers_to(learner, asked) - task.outcomes.neutral
+    before, after = found[0], (found[1] + found[2]) / 2
+    return jnp.stack([growth(before, after), departure(before, after)], axis=-1)

@@ -1,0 +1,66 @@
+"""The prior that a learner implies, found by letting it go on by itself (predictive Monte Carlo).
+
+A posterior predictive that is fed its own samples converges to one latent drawn from its prior (Doob; Fortini and
+Petrone 2020, "Quasi-Bayes properties of a procedure for sequential learning"; for language models Falck et al. 2024).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from icl_lab.core.prompts import Prompts
+from icl_lab.learners.answers import Learner, last_answer
+from icl_lab.tasks import Task
+
+ROLLOUTS = 8  # per prompt
+LATENTS = 512  # pairs of latents that the prior's own spread is estimated from
+
+
+def vary_implied_prior(task: Task, key: Array, given: Prompts) -> tuple[Prompts, Array, Float[Array, ""]]:
+    """The prompts, each of them ROLLOUTS times; a key for every outcome; the spread of the task's latents."""
+    tiled = jax.tree.map(lambda leaf: jnp.repeat(leaf, ROLLOUTS, axis=0), given)
+    return tiled, jax.random.split(key, given.positions - 1), prior_spread(task, given)
+
+
+def implied_prior(
+    learner: Learner, task: Task, asked: tuple[Prompts, Array, Float[Array, ""]]
+) -> Float[Array, "prompt statistic"]:
+    """Spread of the predictive after N outcomes of its own, relative to that of the task's latents, [prompt, 1].
+
+    Eight rollouts per prompt start before the first outcome, over the same inputs; of a stream the outcomes that the
+    last query depends on are then set to the prompt's own, so that all are asked the same. The spread is Σ_c var p(c)
+    over the rollouts (unbiased), over the mean of the same between two latents of the task's prior. 0 for a learner
+    whose outcomes are independent; 1 in the limit N → ∞ for the exact posterior, before that the share of the prior's
+    variance that N examples resolve: n/(n + Kα) for Dirichlet(α) rows seen n times; more for a learner that repeats
+    itself.
+
+    For classes whose inputs say nothing about the latent. NaN for learners that answer the last position only.
+    """
+    tiled, keys, unit = asked
+    last = tiled.positions - 1
+
+    def turn(rolled: Prompts, now: tuple[Array, Array]) -> tuple[Prompts, Array]:
+        index, key = now
+        answers = learner(rolled)
+        # Sampling NaN gives some class: whether there was an answer has to be carried along.
+        known = jnp.isfinite(answers.mean_target()[:, index]).all()
+        here = jnp.arange(last + 1) == index
+        return task.with_outcomes(rolled, jnp.where(here, answers.sample(key), rolled.y)), known
+
+    start = task.with_outcomes(tiled, jnp.zeros_like(tiled.y))
+    rolled, known = jax.lax.scan(turn, start, (jnp.arange(last), keys))
+    if task.is_stream:
+        asked_of = slice(last - task.memory, last)
+        rolled = task.with_outcomes(rolled, rolled.y.at[:, asked_of].set(tiled.y[:, asked_of]))
+    found = last_answer(learner, rolled).reshape(-1, ROLLOUTS, task.outcomes.size)
+    spread = jnp.square(found - found.mean(1, keepdims=True)).sum((1, 2)) / (ROLLOUTS - 1)
+    return jnp.where(known.all(), spread / unit, jnp.nan)[:, None]
+
+
+def prior_spread(task: Task, given: Prompts) -> Float[Array, ""]:
+    """Σ_c var p(c | x_N, θ) over latents θ of the prior, mean over the prompts: half the squared distance of two."""
+    draw = jax.vmap(task.draw_prior_latent)
+    pairs = draw(jax.random.split(jax.random.key(0), 2 * LATENTS))
+    x = jnp.resize(given.x, (LATENTS, *given.x.shape[1:]))
+    answers = jax.vmap(lambda latent, x: task.outcome(latent, x).mean_target()[-1])(pairs, jnp.concatenate([x, x]))
+    return jnp.square(answers[:LATENTS] - answers[LATENTS:]).sum(-1).mean() / 2

@@ -1,1 +1,0 @@
-"""Runs: configuration, run directories, training with checkpoints, results. No room below this one touches the disk."""

@@ -1,0 +1,80 @@
+"""results.nc: labelled arrays, one netCDF group per subject, written whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icl_lab.core.errors import InputError, first_line
+from icl_lab.core.files import replacing
+from icl_lab.store.directory import RESULTS_DIGEST, RunDirectory, digest, writing
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def write_results(
+    directory: RunDirectory, groups: Mapping[str, "xarray.Dataset"], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write results.nc, whole or not at all. The run is done when `RunDirectory.finish` has said so.
+
+    Args:
+        directory: of the run.
+        groups: a dataset per subject, and one per family of planted learners, "planted_FAMILY".
+        attributes: of the file itself: strings and numbers.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    import xarray
+
+    path = directory.results_file
+    with writing(path), replacing(path) as temporary:
+        xarray.Dataset(attrs=dict(attributes or {})).to_netcdf(temporary, mode="w", engine="netcdf4")
+        for name, dataset in groups.items():
+            encoding = {key: {"zlib": True} for key, value in dataset.variables.items() if value.dtype.kind in "fiu"}
+            dataset.to_netcdf(temporary, mode="a", group=name, engine="netcdf4", encoding=encoding)
+
+
+def check_results(directory: RunDirectory) -> None:
+    """That results.nc is what was written.
+
+    Raises:
+        InputError: it is missing, or damaged in any byte. Nothing is deleted.
+    """
+    path = directory.results_file
+    again = "run the configuration again" if not path.exists() else "move it away and run the configuration again"
+    if not path.exists():
+        raise InputError(f"{path}: no results there; {again}")
+    expected = directory.status().get(RESULTS_DIGEST)
+    if expected is None:
+        raise InputError(f"{directory.path}: the run is not finished; {again}")
+    try:
+        found = digest(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if found != expected:
+        raise InputError(f"{path}: damaged, it is not what the run wrote (nothing was deleted); {again}")
+
+
+def read_results(directory: RunDirectory) -> tuple[dict[str, "xarray.Dataset"], dict[str, Any]]:
+    """Datasets by group, loaded into memory, and the file's attributes.
+
+    Raises:
+        InputError: as `check_results`, or the file is none of ours.
+    """
+    import netCDF4
+    import xarray
+
+    check_results(directory)
+    path: Path = directory.results_file
+    try:
+        with netCDF4.Dataset(path) as file:
+            names = list(file.groups)
+            attributes = {name: file.getncattr(name) for name in file.ncattrs()}
+        groups = {}
+        for name in names:
+            with xarray.open_dataset(path, group=name, engine="netcdf4") as opened:
+                groups[name] = opened.load()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); nothing was deleted") from None
+    return groups, attributes

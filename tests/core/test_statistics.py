@@ -1,0 +1,61 @@
+"""Intervals and tests against enumeration and scipy."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from icl_lab.core.statistics import (
+    Bracket,
+    bracketed_median,
+    evenly,
+    last_change,
+    rank_sum_p,
+    relative,
+    wilson_interval,
+)
+
+
+def test_a_few_of_many_hold_the_first_and_the_last():
+    assert evenly(range(10), 4) == [0, 3, 6, 9]
+    assert evenly([1, 2], 3) == [1, 2]
+
+
+def test_shares_of_nothing_and_of_infinity_are_said_in_silence():
+    distance = np.array([[0.0, 3.0, np.nan], [np.inf, 1.0, np.nan], [np.inf, np.inf, np.nan]])
+    found = relative(distance, np.array([0.0, 4.0, np.inf]), floor=2.0)
+    np.testing.assert_array_equal(found, [[0, 1.5, np.nan], [np.inf, 0.25, np.nan], [np.inf, np.inf, np.nan]])
+
+
+@pytest.mark.parametrize("ranks", [(1,), (1, 1, 2), (4, 2, 3), (3, 3)])
+def test_the_probability_of_a_rank_sum_is_a_share_of_all_rankings(ranks):
+    every = itertools.product(range(1, 5), repeat=len(ranks))
+    assert rank_sum_p(ranks, 4) == pytest.approx(np.mean([sum(each) <= sum(ranks) for each in every]))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 7), (3, 10), (12, 12)])
+def test_the_score_interval_is_scipys(successes, trials):
+    found = scipy.stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    assert wilson_interval(successes, trials) == pytest.approx((found.low, found.high), abs=1e-6)
+
+
+def test_a_last_change_lies_between_two_looks_or_is_censored():
+    steps = [10, 30, 100, 300]
+    assert last_change("abbb", steps) == (10, 30)
+    assert last_change("babb", steps) == (30, 100)
+    assert last_change("aaaa", steps) == (-np.inf, 10)
+    assert last_change("aaab", steps) == (100, np.inf)
+    shown = [str(last_change(seen, steps)) for seen in ("aaaa", "babb", "aaab")]
+    assert shown == ["by 10", "30–100", "after 100"]
+
+
+def test_bounds_of_a_median_hold_whatever_the_times_are():
+    found = [Bracket(-np.inf, 10), Bracket(10, 30), Bracket(30, 100), Bracket(100, np.inf), Bracket(10, 100)]
+    low, high = bracketed_median(found)
+    assert (low, high) == (10, 100)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        times = [rng.uniform(max(after, 0), min(by, 1000)) for after, by in found]
+        assert low <= np.median(times) <= high
+    assert bracketed_median([Bracket(5, np.inf)] * 2 + [Bracket(1, 2)]) == (5, np.inf)
