@@ -17,7 +17,7 @@ OPTIONS: dict[Effort, dict[str, Any]] = {
 
 def compiler_options(effort: Effort) -> dict[str, Any] | None:
     """XLA's options for an effort; where JAX is told to optimise little (as in tests), "quick" becomes "once"."""
-    least = effort == "quick" and jax.config.jax_disable_most_optimizations
+    least = effort == "quick" and jax.config.read("jax_disable_most_optimizations")
     return OPTIONS["once" if least else effort] or None
 
 
