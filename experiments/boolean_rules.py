@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.streams import stream
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment
@@ -41,7 +42,6 @@ from icl_lab.learners.answers import answers_of
 from icl_lab.probes.inside.prompt_pairs import prompts_of
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import BooleanRules
 

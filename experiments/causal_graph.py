@@ -31,6 +31,7 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment
@@ -41,7 +42,6 @@ from icl_lab.models.attention import visible
 from icl_lab.probes.inside.attention_latents import attention_likeness, known_patterns
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Nichani et al. 2024"

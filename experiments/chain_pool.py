@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.core.streams import stream
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment
@@ -33,7 +34,6 @@ from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.neighbours import longest_match, most_recent_match
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain, pool_posterior, task_dataclass
 

@@ -28,13 +28,13 @@ import numpy as np
 from jaxtyping import Array
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.biased import BIASES, BiasedLearner
 from icl_lab.stress.measure import answers_of, stressed, terms
@@ -157,7 +157,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
     ]
     inside = [bool(((low <= 0) & (high >= 0)).all()) for low, high in spans.values()]
     return [
-        Claim(
+        said(
             id="flips.exact",
             statement="the exact predictive is that of the formula, at every share of flipped labels",
             source=BAYES,
@@ -167,7 +167,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             holds=bool(np.abs(exact_flips - formula[:, None]).max() <= 1e-4),
             gate="exact",
         ),
-        Claim(
+        said(
             id="conflict.exact",
             statement="to the exact learner labels in balance are worth nothing, whichever comes later, at any gap",
             source=BAYES,
@@ -204,7 +204,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             inside,
             gate="report",
         ),
-        Claim(
+        said(
             id="conflict.conjunctions",
             statement="nats from the exact learner under a contradiction, at gaps of one example, ¼, ½ and all of the "
             "prompt",
@@ -215,7 +215,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             holds=None,
             gate="report",
         ),
-        Claim(
+        said(
             id="majority.control",
             statement="where the rule is true of nine of ten examples and not of half of them the planted follower "
             "shows its bias, the exact learner none",

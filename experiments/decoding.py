@@ -34,14 +34,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.answers import Learner, sample
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.decoding import Decoding
 from icl_lab.stress.generation import (
@@ -308,7 +308,7 @@ def left_out(name: str, title: str, sweeps: dict[str, Sweep]) -> Claim:
     for sweep, found in sweeps.items():
         shares = [1 - found.usable([index]).mean() for index in range(len(found.exact))]
         texts.append(f"{sweep} {', '.join(f'{share:.0%}' for share in shares)}")
-    return Claim(
+    return said(
         f"{name}.left_out",
         f"rows left out, visited less than {FEW} times by some learner, by rule, {title}",
         "this experiment",

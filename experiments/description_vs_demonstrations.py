@@ -34,13 +34,13 @@ import numpy as np
 from jaxtyping import Array
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.perturbations.description import share_followed
 
@@ -195,7 +195,7 @@ def claims_of(name: str, found: Found) -> list[Claim]:
     falls = [bootstrap_interval(gains[:, 0] - gains[:, -1]) for gains in found.gains]
     gaps = [gains[:, -1] - found.exact_gain[: len(gains), -1] for gains in found.gains]
     return [
-        Claim(
+        said(
             f"{name}.exact_gain",
             f"the exact gain of a description never rises with demonstrations and ends below, nats, {found.title}",
             SOURCE,

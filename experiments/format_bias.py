@@ -28,11 +28,11 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.files import write_atomically
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.measure import Stressed, answers_of, in_format, stressed, terms
@@ -94,7 +94,7 @@ def claims_of(family: str, found: dict[str, dict[str, Any]]) -> list[Claim]:
     """What the readers and the twins of one family show."""
     largest = max(row["knowing"] for row in found.values())
     claims = [
-        Claim(
+        said(
             id=f"{family}.knowing_reader",
             statement=f"{family}: the exact learner that reads the tokens by their layout is moved by no change",
             source="algebra",

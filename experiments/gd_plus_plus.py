@@ -21,15 +21,15 @@ import numpy as np
 from scipy.optimize import minimize
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Predictions, Prompts
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
 from icl_lab.probes import alignment, query_sensitivity
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 
@@ -103,7 +103,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         if published:
             for key, value in (("gd", plain_loss), ("gd_plus_plus", plus_loss)):
                 claims.append(
-                    Claim(
+                    said(
                         f"{name}.best_{key}",
                         f"½·MSE of {'GD++' if 'plus' in key else 'GD'} with K = 2 and shared parameters"
                         + (f" (here η = {eta:.3g}, γ = {gamma:.3g})" if "plus" in key else ""),

@@ -31,13 +31,13 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.answers import sample
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LabelMapping
 
@@ -143,7 +143,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         }
         text = "; ".join(f"{kind}: {spoken(values, subject.steps[-1])}" for kind, values in times.items())
         claims.append(
-            Claim(f"{name}.transition", "step of the transition, every seed", SOURCE, None, None, text, None, "report")
+            said(f"{name}.transition", "step of the transition, every seed", SOURCE, None, None, text, None, "report")
         )
         best = found[name]["novel"].max(-1)
         claims.append(
@@ -164,7 +164,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
         ):
             high, low = found[more][key][:, -1], found[less][key][:, -1]
             claims.append(
-                Claim(
+                said(
                     f"order.{key}",
                     f"final accuracy on slice {key}: every seed of {more} above every seed of {less}",
                     SOURCE,

@@ -22,13 +22,13 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.probes import induction_scores
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Olsson et al. 2022"
@@ -112,7 +112,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             )
             least, most = float(high[:, -1, -1].min()), float(low[:, -1, -1].max())
             claims.append(
-                Claim(
+                said(
                     f"{one}.{key.replace(' ', '_')}",
                     f"final {title} score: every seed of {deep[0]} above twice every seed of {one}",
                     SOURCE,

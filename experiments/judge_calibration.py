@@ -28,14 +28,15 @@ from icl_lab.calibration.truth import named, scored, truth_of
 from icl_lab.commands.calibrate import CalibrationConfig, calibrate
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.errors import InputError
-from icl_lab.experiments.script import Subjects, run_experiment
+from icl_lab.experiments.script import Subjects, run_experiment, said
 from icl_lab.judging.bank import build_bank
 from icl_lab.judging.judge import compare, judge
 from icl_lab.learners.answers import answers_of
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.report.calibration import build
-from icl_lab.store.claims import Claim, read_claims
+from icl_lab.store.claims import read_claims
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "this lab's own control"
@@ -76,7 +77,7 @@ def taught(config: RunConfig, subject: TrainedSubject) -> Claim:
             right.append(scored(verdict, truth)["identified"])
         shown.append(f"{excess:.2f} δ, {'+'.join(named(verdict)) or verdict.status}")
     statement = f"transformers taught by {teacher.reference.title} and within δ of it are identified as such"
-    return Claim(
+    return said(
         id=f"taught.{teacher.reference.name}",
         statement=statement,
         source=SOURCE,

@@ -31,9 +31,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim, Gate
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
@@ -47,7 +48,6 @@ from icl_lab.probes.inside.early_exit import (
 )
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim, Gate
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 
@@ -131,7 +131,7 @@ def controls(name: str, curves: dict[str, np.ndarray], planted: np.ndarray) -> l
     for key, doubles in (("gd", False), ("newton", True)):
         linear, doubling = orders(curves[key])
         claims.append(
-            Claim(
+            said(
                 f"{name}.control.{key}",
                 f"{ALGORITHMS[key]} itself: convergence is {'doubling' if doubles else 'linear'}",
                 "algebra",
@@ -145,7 +145,7 @@ def controls(name: str, curves: dict[str, np.ndarray], planted: np.ndarray) -> l
     wanted = list(range(1, len(planted) + 1))
     shown = ", ".join(map(str, planted))
     claims.append(
-        Claim(
+        said(
             f"{name}.control.planted",
             "layers of a hand-built gradient descent, read out, are nearest to its iterates in order",
             "von Oswald et al. 2022, the construction",

@@ -30,14 +30,14 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.counts import context_counts
 from icl_lab.learners.decoys import uniform
 from icl_lab.report.experiments import plain_ticks, save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain
 
@@ -175,7 +175,7 @@ def reference_claims(name: str, title: str, task: MarkovChain, rate: jax.Array) 
         for key, value in published.items():
             shown = key if key == "entropy rate" else f"mean loss of the {key} learner"
             claims.append(
-                Claim(
+                said(
                     f"{name}.{start}.{key.replace(' ', '_')}",
                     f"{shown}, {title}, {start} start, nats",
                     SOURCE,
@@ -203,7 +203,7 @@ def _earlier(subjects: Subjects, dropped: dict[str, list[int | None]]) -> list[C
             shown[each] = sorted(np.inf if at is None else steps[at] for at in dropped[each])
         medians = {each: float(np.median(values)) for each, values in shown.items()}
         claims.append(
-            Claim(
+            said(
                 f"{name}.earlier",
                 f"the drop comes earlier on doubly stochastic chains of {task.states} states (median over seeds)",
                 SOURCE,

@@ -29,16 +29,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import build_bank
 from icl_lab.judging.judge import compare
 from icl_lab.learners.answers import answers_of
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import ModularRules, Pool
 
@@ -166,7 +166,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
                 first = each.references[int(row.argmin())]
                 nearest.append(f"{REFERENCES[first][1].title} ({row.min():.3g})")
             claims.append(
-                Claim(
+                said(
                     f"{name}.nearest.{regime}",
                     f"nearest reference {regime.replace('_', ' ')} and its distance in nats, every seed",
                     "this lab",

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment
 from icl_lab.hypotheses import REFERENCES
@@ -30,7 +31,6 @@ from icl_lab.probes import alignment, query_sensitivity
 from icl_lab.probes.inside.weights import interpolation_losses, weight_cosine
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 

@@ -39,19 +39,19 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.compiling import QUICKLY
 from icl_lab.core.files import write_atomically
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.answers import answers_to, stack
 from icl_lab.models.gated import GatedConfig
 from icl_lab.models.positions import LENGTH_BOUND
 from icl_lab.probes.behaviour.order import order_variance
 from icl_lab.probes.behaviour.responses import label_influence
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression, MarkovChain, Task
 from icl_lab.tasks.base import reordered
@@ -226,7 +226,7 @@ def order_claims(found: dict[str, dict[str, Any]]) -> list[Claim]:
     networks = {label: row for label, row in found.items() if label != "exact"}
     shown = [f"{label}: {_median(row['distance'])} → {_median(row['ensembled'])}" for label, row in networks.items()]
     text = "distance from the exact learner, nats, of one order → of the mean answer over all 24 (medians over seeds)"
-    claims.append(Claim("order.ensembled", text, "this lab", None, None, "; ".join(shown), None, "report"))
+    claims.append(said("order.ensembled", text, "this lab", None, None, "; ".join(shown), None, "report"))
     return claims
 
 

@@ -43,16 +43,16 @@ import numpy as np
 from jaxtyping import Array
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.errors import InputError
 from icl_lab.core.prompts import Point, Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.learners.reference import has_pool
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression, Pool
 
@@ -300,7 +300,7 @@ def fresh_claims(rows: list[Row]) -> list[Claim]:
     if rows:
         largest = max(float(rows[0].change("mismatch", name).max()) for name in CHANGES if name not in PRIORS)
         text = "after fresh tasks, inputs of another scale: no mismatch, nats"
-        claims.append(Claim("fresh.inputs", text, "algebra: inputs say nothing", None, None, largest, None, "report"))
+        claims.append(said("fresh.inputs", text, "algebra: inputs say nothing", None, None, largest, None, "report"))
     return claims
 
 
@@ -312,7 +312,7 @@ def report(rows: list[Row], pool: int) -> Claim:
         bias = ", ".join(f"{row.change('bias', name).mean():.3g}" for row in own)
         texts.append(f"{name}: {own[0].change('mismatch', name).mean():.3g} + ({bias})" if own else "")
     after = f"{pool} tasks" if pool else "fresh tasks"
-    return Claim(
+    return said(
         f"terms.{pool}", f"after {after}: mismatch + bias, nats", SOURCE, None, None, "; ".join(texts), None, "report"
     )
 

@@ -34,13 +34,13 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.answers import answers_of, sample
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 
 LOST, ODDS = "D1; Liu et al. 2023; Salvatore et al. 2025", "D2; algebra"
@@ -163,7 +163,7 @@ def conflict_claims(
     if task.latest < 1:
         off = float(np.abs(exact - expected).max())
         claims.append(
-            Claim(
+            said(
                 f"{name}.exact",
                 f"the exact log-odds of the later label are log P/(1 − P) at every gap, {title}",
                 ODDS,

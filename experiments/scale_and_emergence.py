@@ -31,13 +31,13 @@ import jax
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.files import write_atomically
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain
 
@@ -141,7 +141,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
         last[cell] = row["steps"][-1]
     share = known["unigram"] / known["uniform"]
     claims = [
-        Claim(
+        said(
             "criterion",
             "late excess of the unigram learner, as a share of the uniform answer's: counting states is no transition",
             "algebra",
@@ -154,7 +154,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
     ]
     for (layers, width, pool), values in sorted(times.items()):
         claims.append(
-            Claim(
+            said(
                 f"transition.{layers}_{width}_{pool}",
                 f"step of the transition, {layers} layer(s), width {width}, {named(pool)}",
                 SOURCE,
@@ -187,7 +187,7 @@ def claims_of(found: list[dict[str, Any]], known: dict[str, float]) -> list[Clai
         pair = [times[2, width, most] for width in (narrow, wide)]
         medians = [float(np.median(values)) for values in pair]
         claims.append(
-            Claim(
+            said(
                 "width",
                 f"two layers, medians over seeds: the transition is later at width {narrow} than at {wide}, or absent",
                 "Wei et al. 2022",

@@ -23,15 +23,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import Task
 
@@ -88,7 +88,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
             )
         if not usable:
             text = "some pool beyond the smallest tells dMMSE and ridge apart (train longer, or choose smaller pools)"
-            claims.append(Claim(f"{name}.told_apart", text, SOURCE, "at least 1", None, 0, False, "order"))
+            claims.append(said(f"{name}.told_apart", text, SOURCE, "at least 1", None, 0, False, "order"))
         panels[name] = rows
     draw(panels, directory)
     return claims

@@ -42,10 +42,12 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim, Gate
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import bootstrap_interval, rank_sum_p
 from icl_lab.core.streams import stream
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment
+from icl_lab.experiments.script import said as wording
 from icl_lab.learners.reference import has_pool
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import TransformerConfig
@@ -64,7 +66,6 @@ from icl_lab.probes.inside.task_vectors import (
 )
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.store.claims import Claim, Gate
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Hendel et al. 2023; Todd et al. 2024"
@@ -235,7 +236,7 @@ def share_claims(name: str, title: str, found: list[Found], gates: bool) -> list
                 leading,
                 gate=gate,
             ),
-            Claim(
+            wording(
                 id=f"{name}.{mode}.random",
                 statement=f"{said}{DRAWS} random vectors{chosen}",
                 source=SOURCE,
@@ -324,7 +325,7 @@ def exchange_claims(name: str, title: str, found: list[Found], named: list[str],
         f"layer and strength chosen on other prompts, of each of {DRAWS} random vectors too, {title}"
     )
     source, chance = f"{SOURCE}; Turner et al. 2023", rank_sum_p(ranks, DRAWS + 1)
-    together = Claim(
+    together = wording(
         id=f"{name}.exchange",
         statement=said,
         source=source,

@@ -41,6 +41,7 @@ import numpy as np
 
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
@@ -54,7 +55,6 @@ from icl_lab.probes.inside.sufficient_statistics import control_task, shuffled, 
 from icl_lab.probes.inside.task_vectors import SITE, recorded
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Akyürek et al. 2022"

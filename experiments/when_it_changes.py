@@ -26,6 +26,7 @@ import numpy as np
 from icl_lab.analysis.battery import key_of
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import Claim
 from icl_lab.core.files import write_atomically
 from icl_lab.core.statistics import bracketed_median, last_change, relative
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment
@@ -34,7 +35,6 @@ from icl_lab.judging.judge import THRESHOLDS, Comparison, compare, judge, owner_
 from icl_lab.learners.answers import answers_of
 from icl_lab.report.experiments import save_figure, style
 from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.claims import Claim
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Raventós et al. 2023; Singh et al. 2023; Park et al. 2024"

@@ -151,7 +151,8 @@ def _run(words: list[str]) -> int:
 
     resolved = load_config(Path(rest[0]), [*rest[1:], *(["--help"] if given.help else [])])
     from icl_lab.commands.run import execute
-    from icl_lab.store.claims import failed, read_claims
+    from icl_lab.core.claims import failed
+    from icl_lab.store.claims import read_claims
 
     directory = execute(resolved, given.output, say=lambda line: print(line, file=sys.stderr))
     _show_report(directory.path, draw=not directory.report_is_current)
@@ -196,7 +197,8 @@ def _show_report(path: Path, draw: bool) -> None:
     from rich.console import Console
 
     from icl_lab import report
-    from icl_lab.store.claims import claims_table, read_claims
+    from icl_lab.commands.show import claims_table
+    from icl_lab.store.claims import read_claims
     from icl_lab.store.directory import RunDirectory, writing
     from icl_lab.store.results import check_results
 
@@ -219,7 +221,8 @@ def _verify(dimension: int, examples: int, noise_variance: float) -> int:
     if not 0 <= noise_variance < float("inf"):
         raise InputError(f"--noise-variance: {noise_variance} should be at least 0 and finite")
     from icl_lab import verify
-    from icl_lab.store.claims import failed, line
+    from icl_lab.commands.show import line
+    from icl_lab.core.claims import failed
 
     claims = verify.run(dimension, examples, noise_variance)
     with showing():
@@ -273,8 +276,10 @@ def _power(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from icl_lab.commands.power import power, power_table
+    from icl_lab.commands.show import claims_table
+    from icl_lab.core.claims import failed
     from icl_lab.report.power import build
-    from icl_lab.store.claims import claims_table, failed, read_claims
+    from icl_lab.store.claims import read_claims
     from icl_lab.store.directory import writing
     from icl_lab.store.results import read_results
 
@@ -315,9 +320,11 @@ def _calibrate(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from icl_lab.commands.calibrate import CalibrationConfig, calibrate
+    from icl_lab.commands.show import claims_table
+    from icl_lab.core.claims import failed
     from icl_lab.report.calibration import build
     from icl_lab.report.calibration_table import calibration_tables
-    from icl_lab.store.claims import claims_table, failed, read_claims
+    from icl_lab.store.claims import read_claims
     from icl_lab.store.directory import writing
     from icl_lab.store.results import check_results
 

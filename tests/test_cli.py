@@ -15,8 +15,9 @@ from icl_lab.cli import _parser
 from icl_lab.commands.calibrate import CalibrationConfig
 from icl_lab.commands.ends import ended, showing
 from icl_lab.config.config import RunConfig
+from icl_lab.core.claims import claim
 from icl_lab.core.errors import RunError
-from icl_lab.store.claims import Claim, write_claims
+from icl_lab.store.claims import write_claims
 from icl_lab.store.directory import RunDirectory
 
 
@@ -282,11 +283,15 @@ def test_verify_prints_a_line_per_claim_and_fails_with_any(monkeypatch, holds, c
 
     def run(*setting):
         asked.append(setting)
-        return [Claim("A3", "one layer", "algebra", 0.5238, "1%", 0.5, holds, "exact")]
+        return [claim("A3", "one layer", "equals", 0.5, 0.5238, tolerance=0.1 if holds else 0.01, gate="exact")]
 
     monkeypatch.setattr("icl_lab.verify.run", run)
     arguments = ["--dimension", 10, "--examples", 10, "--noise-variance", 0.25]
-    assert main("verify", *arguments) == (code, f"{word}  one layer: 0.5 (expected 0.5238 ± 1%)\n", "")
+    assert main("verify", *arguments) == (
+        code,
+        f"{word}  one layer: 0.5 (expected 0.5238 ± {0.1 if holds else 0.01})\n",
+        "",
+    )
     assert asked == [(10, 10, 0.25)]
     refused(main("verify", "--noise-variance", -1), "--noise-variance: -1.0 should be at least 0")
     refused(main("verify", "--examples", "many"), "--examples", "'many'")

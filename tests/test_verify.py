@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from icl_lab import verify
+from icl_lab.core.claims import Claim, failed
 from icl_lab.core.errors import InputError
 from icl_lab.core.outcomes import Real
 from icl_lab.learners import bayes, gradient, kernels, linear
 from icl_lab.models import constructions
-from icl_lab.store.claims import Claim, failed
 from icl_lab.tasks import LinearRegression, Pool, pool
 from icl_lab.verify import bayes as posteriors
 from icl_lab.verify import check, descent, one_layer

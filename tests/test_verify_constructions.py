@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import pytest
 
+from icl_lab.core.claims import failed
 from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
-from icl_lab.store.claims import failed
 from icl_lab.verify import built
 
 

@@ -6,13 +6,14 @@ missed. Of fewer it is reported, whatever it is.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from icl_lab.calibration.measure import Rate, Record
 from icl_lab.calibration.mechanisms import BUILT, RANDOM, REVERSED, MechanismRecord
 from icl_lab.calibration.subjects import KINDS
-from icl_lab.store.claims import Claim
+from icl_lab.core.claims import OWN, REPORT, Claim, claim
 
 SOURCE = "this lab's own control"
 # Identified planted learners at none, low, middle and high noise: what is asked, and what the first prototype reached.
@@ -41,15 +42,18 @@ def rate_claim(
     decides = holds is not None and rate.total >= enough
     if holds is not None and not decides and rate.total:
         expected = f"{expected}; of {enough} learners and more"
-    return Claim(
-        id=identifier,
-        statement=statement,
+    details: dict[str, Any] = (
+        {"interval": [rate.interval], "trials": [rate.total]} if rate.total else {"labels": ["none there"]}
+    )
+    return claim(
+        identifier,
+        statement,
+        OWN if decides else REPORT,
+        rate.value if rate.total else (),
         source=SOURCE,
-        expected=expected,
-        tolerance=None,
-        measured=str(rate) if rate.total else "none there",
-        holds=holds(rate) if decides and holds is not None else None,
-        gate="order" if decides else "report",
+        condition=expected or "",
+        decided=[holds(rate)] if decides and holds is not None else (),
+        **details,
     )
 
 
@@ -271,5 +275,6 @@ def _by(records: Sequence[Record], field: str) -> dict[str, list[Record]]:
 def _distances(identifier: str, statement: str, records: Sequence[Record]) -> Claim:
     """Distance and δ of the regime that is worst, for every network."""
     worst = [int(np.argmax(np.divide(record.distance, record.limit))) for record in records]
-    shown = [f"{r.distance[w]:.3g} (δ {r.limit[w]:.3g})" for r, w in zip(records, worst, strict=True)]
-    return Claim(identifier, f"{statement}, nats", SOURCE, None, None, "; ".join(shown), None, "report")
+    values = [record.distance[place] for record, place in zip(records, worst, strict=True)]
+    labels = [f"δ {record.limit[place]:.3g}" for record, place in zip(records, worst, strict=True)]
+    return claim(identifier, f"{statement}, nats", REPORT, values, source=SOURCE, unit="nats", labels=labels)

@@ -20,9 +20,10 @@ from icl_lab.commands.run import describe_task
 from icl_lab.config.config import RunConfig
 from icl_lab.config.named import NamedSettings, first_task
 from icl_lab.config.subject import Subject
+from icl_lab.core.claims import Claim, Gate, counted
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import build_bank
-from icl_lab.store.claims import Claim, Gate, write_claims
+from icl_lab.store.claims import write_claims
 from icl_lab.store.directory import RunDirectory
 from icl_lab.store.results import write_results
 
@@ -106,10 +107,11 @@ def claims_of(name: str, told: Sequence[Telling]) -> list[Claim]:
     for key, statement, gate, cases in rows:
         wrong = [(each, probe) for each, probe, _ in cases if probe in each.wrong()]
         shown = "; ".join(f"{probe}: {each.first}, {each.second}" for each, probe in wrong)
-        measured = f"{len(cases) - len(wrong)} of {len(cases)}" + (f", not {shown}" if shown else "")
         if cases:
             source = "algebra" if gate == "exact" else "calibration/expectations.py"
-            claims.append(Claim(f"{name}.{key}", statement, source, "all", None, measured, not wrong, gate))
+            right, labels = len(cases) - len(wrong), [f"not {shown}"] if shown else []
+            details: dict[str, Any] = {"source": source, "gate": gate, "labels": labels}
+            claims.append(counted(f"{name}.{key}", statement, "at_least", right, len(cases), 1.0, **details))
     return claims
 
 

@@ -22,11 +22,12 @@ from icl_lab.commands.train import TrainedSubject, train_subjects, untrained_par
 from icl_lab.config.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.config.model_section import describe_network
 from icl_lab.config.subject import Expectation, Subject
+from icl_lab.core.claims import OWN, Claim, claim, counted
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import Bank, build_bank
 from icl_lab.judging.judge import THRESHOLDS
 from icl_lab.models import Model
-from icl_lab.store.claims import Claim, update_claims
+from icl_lab.store.claims import update_claims
 from icl_lab.store.directory import RunDirectory
 from icl_lab.store.results import write_results
 from icl_lab.tasks import Task
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 # Planted learners at noise-free parameters between grid points: at least this part is to be recognised.
 PLANTED_RECOGNISED = 0.85
+OWN_CONTROL = "this lab's own control"
 
 
 def execute(config: RunConfig, output: Path | str, say: Say = lambda line: None) -> RunDirectory:
@@ -198,25 +200,23 @@ def general_claims(groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
         family, expected = dataset.attrs["family"], dataset["expected"].values
         known, unknown = dataset["right"].values[expected != ""], dataset["right"].values[expected == ""]
         claims += [
-            Claim(
-                id=f"{name}.recognised",
-                statement=f"{family}: planted references, at parameters between grid points, are recognised",
-                source="this lab's own control",
-                expected=f"at least {PLANTED_RECOGNISED:.0%}",
-                tolerance=None,
-                measured=float(known.mean()),
-                holds=bool(known.mean() >= PLANTED_RECOGNISED),
-                gate="order",
+            counted(
+                f"{name}.recognised",
+                f"{family}: planted references, at parameters between grid points, are recognised",
+                "at_least",
+                int(known.sum()),
+                len(known),
+                PLANTED_RECOGNISED,
+                source=OWN_CONTROL,
             ),
-            Claim(
-                id=f"{name}.decoys",
-                statement=f"{family}: learners that belong to no hypothesis support none (label mean, label median, …)",
-                source="this lab's own control",
-                expected=f"{len(unknown)} of {len(unknown)}",
-                tolerance=None,
-                measured=f"{int(unknown.sum())} of {len(unknown)}",
-                holds=bool(unknown.all()),
-                gate="order",
+            counted(
+                f"{name}.decoys",
+                f"{family}: learners that belong to no hypothesis support none (label mean, label median, …)",
+                "at_least",
+                int(unknown.sum()),
+                len(unknown),
+                1.0,
+                source=OWN_CONTROL,
             ),
         ]
     claims.append(_nothing_in_nulls(groups, "verdict", "nulls", "support no hypothesis"))
@@ -234,16 +234,8 @@ def _nothing_in_nulls(groups: Mapping[str, "xarray.Dataset"], verdict: str, name
         for kind, text in zip(dataset["kind"].values, dataset[verdict].values, strict=True)
         if kind != "trained"
     ]
-    return Claim(
-        id=name,
-        statement=f"untrained models and models trained on shuffled labels {says}",
-        source="this lab's own control",
-        expected=f"0 of {len(nulls)} supported",
-        tolerance=None,
-        measured=f"{sum(nulls)} of {len(nulls)} supported",
-        holds=not any(nulls),
-        gate="order",
-    )
+    statement = f"untrained models and models trained on shuffled labels {says}"
+    return counted(name, statement, "at_most", sum(nulls), len(nulls), 0.0, source=OWN_CONTROL)
 
 
 def expected_claims(subjects: Mapping[str, Subject], groups: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
@@ -254,21 +246,12 @@ def expected_claims(subjects: Mapping[str, Subject], groups: Mapping[str, "xarra
         pairs = zip(dataset["kind"].values, dataset["verdict"].values, strict=True)
         verdicts = [json.loads(text) for kind, text in pairs if kind == "trained"]
         for index, expect in enumerate(subject.expect):
-            met = [_meets(expect, verdict) for verdict in verdicts]
             parts = [f"near {', '.join(expect.near)}"] if expect.near else []
             parts += [f"rejected {', '.join(expect.rejected)}"] if expect.rejected else []
-            claims.append(
-                Claim(
-                    id=f"{name}.{index}",
-                    statement=expect.statement or f"{name}: {'; '.join(parts)}",
-                    source=expect.source,
-                    expected="; ".join(parts) + f" ({len(met)} of {len(met)} members)",
-                    tolerance=None,
-                    measured=f"{sum(met)} of {len(met)} members",
-                    holds=all(met),
-                    gate="order",
-                )
-            )
+            statement = expect.statement or f"{name}: {'; '.join(parts)}"
+            condition, met = "; ".join(parts), [_meets(expect, verdict) for verdict in verdicts]
+            details: dict[str, Any] = {"source": expect.source, "condition": condition, "decided": met}
+            claims.append(claim(f"{name}.{index}", statement, OWN, labels=[v["nearest"] for v in verdicts], **details))
     return claims
 
 

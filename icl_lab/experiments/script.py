@@ -12,10 +12,12 @@ from typing import Any
 
 from icl_lab.commands.ends import Parser, ended, showing
 from icl_lab.commands.environment import prepare_jax
+from icl_lab.commands.show import claims_table
 from icl_lab.commands.train import TrainedSubject, train_subjects
 from icl_lab.config.config import RunConfig, load_config
+from icl_lab.core.claims import OWN, REPORT, Claim, Gate, claim, failed
 from icl_lab.core.errors import InputError
-from icl_lab.store.claims import Claim, Gate, claims_table, failed, update_claims
+from icl_lab.store.claims import update_claims
 from icl_lab.store.directory import RunDirectory
 
 FILE_WIDTH = 160
@@ -78,6 +80,24 @@ def _run(config: RunConfig, output: Path, measure: Measure) -> int:
     return 1 if failed(claims) else 0
 
 
+def said(
+    id: str, statement: str, source: str, expected: Any, tolerance: Any, measured: Any, holds: Any, gate: Gate
+) -> Claim:
+    """A claim whose result is words. To be replaced by the rules of `core.claims`."""
+    number = isinstance(measured, int | float)
+    return claim(
+        id,
+        statement,
+        REPORT if holds is None else OWN,
+        [measured] if number else (),
+        source=source,
+        gate=gate,
+        labels=() if number else [measured],
+        condition=" ± ".join(str(part) for part in (expected, tolerance) if part is not None),
+        decided=() if holds is None else [holds],
+    )
+
+
 def members_claim(
     identifier: str,
     statement: str,
@@ -89,18 +109,17 @@ def members_claim(
     gate: Gate = "order",
     at_least: int | None = None,
 ) -> Claim:
-    """A claim on every member of an ensemble: all values are shown; `at_least` members (default: all) must meet it.
-
-    Of no members nothing is claimed.
-    """
-    shown = ", ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
-    return Claim(
-        id=identifier,
-        statement=statement,
+    """A claim on every member of an ensemble. To be replaced by the rules of `core.claims`."""
+    numbers = all(isinstance(value, int | float) for value in values)
+    return claim(
+        identifier,
+        statement,
+        OWN,
+        values if numbers else (),
         source=source,
-        expected=expected,
-        tolerance=tolerance,
-        measured=f"{sum(map(bool, holds))} of {len(holds)} members: {shown}",
-        holds=sum(map(bool, holds)) >= (len(holds) if at_least is None else at_least) if len(holds) else None,
-        gate=gate if len(holds) else "report",
+        gate=gate,
+        labels=() if numbers else [str(value) for value in values],
+        condition=" ± ".join(str(part) for part in (expected, tolerance) if part is not None),
+        decided=holds,
+        share=1.0 if at_least is None or not holds else at_least / len(holds),
     )

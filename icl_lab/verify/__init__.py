@@ -2,8 +2,8 @@
 
 import jax
 
+from icl_lab.core.claims import Claim
 from icl_lab.core.errors import InputError
-from icl_lab.store.claims import Claim
 from icl_lab.verify import bayes, built, descent, one_layer
 
 LARGEST = 512

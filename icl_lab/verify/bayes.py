@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.core.claims import Claim
 from icl_lab.learners import bayes, linear
-from icl_lab.store.claims import Claim
 from icl_lab.tasks import LinearRegression, Pool, pool
 from icl_lab.verify import check, literal
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.core.claims import Claim
 from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.learners.constructions import CONSTRUCTIONS, Construction
 from icl_lab.learners.reference import has_pool
-from icl_lab.store.claims import Claim
 from icl_lab.tasks import Task
 from icl_lab.verify import check
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from icl_lab.core.claims import Claim, claim
 from icl_lab.core.prompts import Predictions, Prompts, Values
-from icl_lab.store.claims import Claim
 from icl_lab.tasks import Task
 
 Learner = Callable[[Prompts], Predictions]
@@ -25,8 +25,8 @@ def number(
     id: str, statement: str, source: str, expected: float, measured: float, tolerance: float, shown: str | None = None
 ) -> Claim:
     """A number that must come out: |measured − expected| ≤ tolerance."""
-    holds = bool(abs(measured - expected) <= tolerance)
-    return Claim(id, statement, source, float(expected), shown or tolerance, float(measured), holds, "exact")
+    text = f"{statement} (tolerance: {shown})" if shown else statement
+    return claim(id, text, "equals", measured, expected, tolerance=tolerance, source=source, gate="exact")
 
 
 def same(id: str, statement: str, source: str, first: Values, second: Values, tolerance: float) -> Claim:
@@ -38,8 +38,8 @@ def same(id: str, statement: str, source: str, first: Values, second: Values, to
     compared = ~(np.isnan(first) & np.isnan(second))
     scale = np.sqrt(np.mean(np.square(second[compared])))
     difference = np.max(np.abs(first[compared] - second[compared])) / scale
-    holds = bool(difference <= tolerance)
-    return Claim(id, f"{statement}: largest relative difference", source, 0.0, tolerance, difference, holds, "exact")
+    text = f"{statement}: largest relative difference"
+    return claim(id, text, "at_most", difference, tolerance, source=source, gate="exact")
 
 
 def draw(task: Task, prompts: int, seed: int = SEED) -> Prompts:

@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 
+from icl_lab.core.claims import Claim
 from icl_lab.core.outcomes import Real
 from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner, gradient, kernels, linear
 from icl_lab.models import constructions
-from icl_lab.store.claims import Claim
 from icl_lab.tasks import LinearRegression
 from icl_lab.verify import check, literal
 

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from icl_lab.core.claims import Claim
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner, gradient
 from icl_lab.models import constructions
-from icl_lab.store.claims import Claim
 from icl_lab.tasks import LinearRegression
 from icl_lab.verify import check
 

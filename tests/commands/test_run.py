@@ -245,7 +245,7 @@ def test_an_expectation_becomes_a_claim_that_can_fail(run):
 def test_nearness_counts_for_an_expectation_where_the_verdict_is_conclusive_only():
     subject = parse_config(CONFIG, "test").subjects
     for status, holds in (("supported", True), ("unexplained", False), ("inconclusive", False)):
-        found = json.dumps({"status": status, "near": ["gd_1"], "rejected": []})
+        found = json.dumps({"status": status, "near": ["gd_1"], "rejected": [], "nearest": "gd_1"})
         data = xarray.Dataset({"verdict": ("member", [found])}).assign_coords(kind=("member", ["trained"]))
         assert expected_claims(subject, {"small": data})[0].holds is holds
 

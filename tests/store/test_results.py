@@ -11,9 +11,11 @@ import xarray
 from rich.console import Console
 
 from icl_lab.commands.progress import watch
+from icl_lab.commands.show import claims_table
 from icl_lab.config.config import parse_config
+from icl_lab.core.claims import claim, failed
 from icl_lab.core.errors import InputError
-from icl_lab.store.claims import Claim, claims_table, failed, read_claims, update_claims, write_claims
+from icl_lab.store.claims import read_claims, update_claims, write_claims
 from icl_lab.store.directory import RunDirectory
 from icl_lab.store.results import check_results, read_results, write_results
 
@@ -93,9 +95,9 @@ def test_a_write_that_fails_leaves_the_old_results(directory, monkeypatch):
 
 
 CLAIMS = [
-    Claim("A1.loss", "½·MSE of one step", "von Oswald 2022", 0.2062, "1%", 0.2071, True, "exact"),
-    Claim("A8.sign", "small pools are nearer dMMSE", "Raventós 2023", "negative", None, 0.3, False, "order"),
-    Claim("A8.note", "threshold", "Raventós 2023", None, None, float("nan"), None, "report"),
+    claim("A1.loss", "½·MSE of one step", "equals", 0.2071, 0.2062, tolerance=0.002, source="algebra", gate="exact"),
+    claim("A8.sign", "small pools are nearer dMMSE", "nearer", [0.3, 0.1], [0.2, 0.2], source="Raventós 2023"),
+    claim("A8.note", "threshold", "report", float("nan"), source="Raventós 2023"),
 ]
 
 
@@ -104,7 +106,7 @@ def test_claims_come_back_and_the_failed_ones_stay(tmp_path):
     write_claims(path, CLAIMS)
     found = read_claims(path)
     assert found[:2] == CLAIMS[:2]
-    assert found[2].measured == "nan"  # JSON has no such number
+    assert found[2].measured == "nan"  # a number that JSON does not have
     assert failed(found) == [CLAIMS[1]]
     assert read_claims(tmp_path / "none.json") == []
 
@@ -115,7 +117,7 @@ def test_claims_of_other_names_are_kept(tmp_path):
     first, second = (dataclasses.replace(CLAIMS[0], id=name) for name in ("experiment", "run"))
     update_claims(path, [first])
     update_claims(path, [second])
-    again = dataclasses.replace(second, measured=7)
+    again = dataclasses.replace(second, values=(7.0,))
     update_claims(path, [again])
     assert read_claims(path) == [again, first]
 
@@ -127,9 +129,17 @@ def test_what_stands_in_brackets_is_shown():
 
 
 def test_numpy_values_are_written_as_plain_ones(tmp_path):
-    claim = Claim("x", "s", "algebra", np.float32(0.5), 0.1, np.float64(0.55), np.bool_(True), "exact")
-    write_claims(tmp_path / "claims.json", [claim])
-    assert read_claims(tmp_path / "claims.json")[0].holds is True
+    one = claim("x", "s", "above", np.array([0.5], np.float32), np.float64(0.1), interval=np.array([[0.4, 0.6]]))
+    write_claims(tmp_path / "claims.json", [one])
+    assert read_claims(tmp_path / "claims.json") == [one]
+    assert json.loads((tmp_path / "claims.json").read_text())[0]["holds"] is True
+
+
+def test_claims_without_numbers_are_of_an_older_version(tmp_path):
+    old = {"id": "a", "statement": "s", "source": "", "expected": 1, "tolerance": None, "measured": "1", "holds": True}
+    (tmp_path / "claims.json").write_text(json.dumps([old | {"gate": "order"}]))
+    with pytest.raises(InputError, match=r"before 0\.2"):
+        read_claims(tmp_path / "claims.json")
 
 
 @pytest.mark.parametrize(
