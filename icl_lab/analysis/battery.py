@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.analysis.scores import Judged
-from icl_lab.core.contrasts import contrast
+from icl_lab.core.statistics import contrast
 from icl_lab.core.streams import stream
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.learners.reference import ReferenceLearner
@@ -39,7 +39,7 @@ def seen_and_predicted(
     """The judged dataset with what probes say of every member and of the references.
 
     Adds `probe_seen` [member, statistic], `probe_predicted`, `probe_difference` (seen − predicted, mean over prompts)
-    with `_low` and `_high`, `probe_p` and `probe_effect` [member, hypothesis, statistic] (`contrasts.Contrast`, all
+    with `_low` and `_high`, `probe_p` and `probe_effect` [member, hypothesis, statistic] (`statistics.Contrast`, all
     hypotheses and statistics of a member corrected together), and the attribute `probes`, JSON: probe → title,
     question, statistics.
 

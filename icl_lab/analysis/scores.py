@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.core.compiling import FOR_ONE_RUN
-from icl_lab.core.contrasts import holm
 from icl_lab.core.outcomes import Outcomes
 from icl_lab.core.prompts import Predictions, Prompts
-from icl_lab.core.statistics import bootstrap_interval, relative
+from icl_lab.core.statistics import bootstrap_interval, holm, relative
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.judging.bank import Bank, Fit, reference_answers

@@ -6,7 +6,6 @@ interpolation between their neighbours, then frozen for every regime.
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Categorical, Predictions, Prompts
 from icl_lab.core.streams import stream
 from icl_lab.hypotheses import REFERENCES
@@ -177,10 +176,9 @@ def reference_answers(learner: ReferenceLearner, prompts: Prompts) -> Prediction
     return found.lapsed(lapse) if lapse is not None and isinstance(found, Categorical) else found
 
 
-@functools.partial(jax.jit, static_argnames="reference", compiler_options=QUICKLY)
+@exact(effort="quick", static=("reference",))
 def _reference_answers(reference: Reference, task: Task, prompts: Prompts, parameters: dict[str, Any]) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return reference(task, prompts, **parameters).answer()
+    return reference(task, prompts, **parameters).answer()
 
 
 def _on_grid(
@@ -202,7 +200,7 @@ def _on_grid(
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), stacked)
 
 
-@functools.partial(jax.jit, static_argnames="count", compiler_options=QUICKLY)
+@exact(effort="quick", static=("count",))
 def _sample(task: Task, key: Array, count: int, shifted: Array) -> Prompts:
     return task.sample(key, count, shifted)
 
@@ -273,5 +271,5 @@ def build_bank(
         predictions[name] = _on_grid(reference, task, batch, grids[name], prepared[name])
     unit = np.asarray(unit_of(task, batch))
     degrees = {name: reference.polynomial(task) for name, reference in applying.items()}
-    exact = jax.tree.map(np.asarray, exact_answers(task, batch))
-    return Bank(task, jax.tree.map(np.asarray, batch), slices, unit, grids, predictions, prepared, degrees, exact)
+    ideal = jax.tree.map(np.asarray, exact_answers(task, batch))
+    return Bank(task, jax.tree.map(np.asarray, batch), slices, unit, grids, predictions, prepared, degrees, ideal)

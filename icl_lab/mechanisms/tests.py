@@ -6,7 +6,6 @@ the change that is foreseen. Statistics that make no sense for a learner are NaN
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.kernels import squared_distances
 from icl_lab.learners.recurrent import RecurrentLearner
@@ -226,9 +225,9 @@ def counts(learner: TransformerLearner, task: Task, key: Array) -> Statistics:
     foreseen to be that one's predictive (`readable_and_moving`).
     """
     prompts = task.sample(key, PROMPTS)
-    exact = task.population_predictive(prompts)
-    assert exact is not None
-    share = exact.mean_target()[:, -1]
+    predictive = task.population_predictive(prompts)
+    assert predictive is not None
+    share = predictive.mean_target()[:, -1]
     found = readable_and_moving(learner, prompts, share, rolled(share))
     return dict(zip(("predictive", "predictive moves"), found, strict=True))
 
@@ -265,12 +264,11 @@ class Measurement:
         return {name: float(value) for name, value in values.items()}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=FOR_ONE_RUN)
+@exact(effort="once", static=("measure", "settings"))
 def _measured(
     measure: Callable, settings: tuple, learner: Network, task: Task, key: Array, told: dict[str, Array]
 ) -> Statistics:
-    with jax.default_matmul_precision("highest"):
-        return measure(learner, task, key, **dict(settings), **({"told": told} if told else {}))
+    return measure(learner, task, key, **dict(settings), **({"told": told} if told else {}))
 
 
 def members(task: Task) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from icl_lab.core.contrasts import contrast, holm, paired_p
+from icl_lab.core.statistics import contrast, holm, paired_p
 
 
 def holm_by_definition(p: np.ndarray) -> list[float]:

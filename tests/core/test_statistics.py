@@ -8,6 +8,8 @@ import scipy.stats
 
 from icl_lab.core.statistics import (
     Bracket,
+    bootstrap,
+    bootstrap_interval,
     bracketed_median,
     evenly,
     last_change,
@@ -32,6 +34,34 @@ def test_shares_of_nothing_and_of_infinity_are_said_in_silence():
 def test_the_probability_of_a_rank_sum_is_a_share_of_all_rankings(ranks):
     every = itertools.product(range(1, 5), repeat=len(ranks))
     assert rank_sum_p(ranks, 4) == pytest.approx(np.mean([sum(each) <= sum(ranks) for each in every]))
+
+
+def test_the_bootstrap_covers_a_ratio_of_sums_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(200):
+        parts = rng.normal(1.0, 1.0, (200, 2))
+        wholes = parts.mean(1) + rng.normal(2.0, 0.5, 200)
+        found = bootstrap(lambda w, a=parts, b=wholes: (w @ a) / (w @ b)[:, None], 200, seed=trial, draws=300)
+        np.testing.assert_allclose(found.value, parts.sum(0) / wholes.sum())
+        covered += (found.low < 1 / 3) & (found.high > 1 / 3)
+    assert (np.abs(covered / 200 - 0.95) < 0.05).all()
+
+
+def test_groups_of_other_sizes_are_resampled_by_themselves():
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(1.0, 1.0, 50), rng.normal(0.0, 2.0, 80)
+    found = bootstrap(lambda a, b: a @ first - b @ second, 50, 80, draws=4000)
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    width = 2 * 1.96 * np.sqrt(first.var() / 50 + second.var() / 80)
+    assert found.high - found.low == pytest.approx(width, rel=0.05)
+
+
+def test_the_interval_of_a_mean_is_that_of_its_statistic():
+    values = np.random.default_rng(5).normal(size=(3, 40))
+    low, high = bootstrap_interval(values, seed=7, draws=200, level=0.8)
+    found = bootstrap(lambda weight: weight @ values.T, 40, seed=7, draws=200, level=0.8)
+    np.testing.assert_allclose((found.low, found.high), (low, high), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 7), (3, 10), (12, 12)])
