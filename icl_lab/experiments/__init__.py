@@ -1,1 +1,25 @@
-"""What the scripts of `experiments/` share."""
+"""The library behind the scripts of `experiments/`: an experiment is a declaration, everything around it is here."""
+
+from icl_lab.core.claims import Claim, claim, counted, first_of
+from icl_lab.experiments.experiment import Experiment, Found, Trained, Variables, per_prompt
+from icl_lab.experiments.statistics import Mean, distinguishable, mean_over
+from icl_lab.report import panels
+from icl_lab.report.vocabulary import COLOURS, SUBJECT
+
+__all__ = [
+    "COLOURS",
+    "SUBJECT",
+    "Claim",
+    "Experiment",
+    "Found",
+    "Mean",
+    "Trained",
+    "Variables",
+    "claim",
+    "counted",
+    "distinguishable",
+    "first_of",
+    "mean_over",
+    "panels",
+    "per_prompt",
+]

@@ -1,40 +1,136 @@
-"""What every experiment script shares: presets, options, resumable run directory, claims as file, table, exit code.
+"""Running an experiment script: its presets, options, run directory, claims, figures, and how it ends.
 
-A script `experiments/NAME.py` is a docstring (claim, source, expected numbers, wall time) and a function that measures
-trained subjects and returns claims. Its presets are `configs/NAME/PRESET.yaml`, ordinary run configurations.
+Presets of `experiments/NAME.py` are `configs/NAME/PRESET.yaml`, ordinary run configurations.
 """
 
 import argparse
+import dataclasses
+import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icl_lab.commands.ends import Parser, ended, showing
-from icl_lab.commands.environment import prepare_jax
+from icl_lab.commands.environment import prepare_jax, surroundings
 from icl_lab.commands.show import claims_table
 from icl_lab.commands.train import TrainedSubject, train_subjects
 from icl_lab.config.config import RunConfig, load_config
 from icl_lab.core.claims import OWN, REPORT, Claim, Gate, claim, failed
 from icl_lab.core.errors import InputError
+from icl_lab.experiments.experiment import Experiment, measure_all
 from icl_lab.store.claims import update_claims
 from icl_lab.store.directory import RunDirectory
+from icl_lab.store.results import read_results, update_results
 
-FILE_WIDTH = 160
+if TYPE_CHECKING:
+    import xarray
+
+FILE_WIDTH = 160  # columns of a table written to a file
+MEASURED = "measured_"  # groups of results.nc that hold what an experiment measured, one per subject
 Subjects = dict[str, TrainedSubject]
 Measure = Callable[[RunConfig, Subjects, RunDirectory], list[Claim]]
+
+
+def run(script: str, experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
+    """Train the subjects of a preset (or resume, or load them), measure, store, claim and draw.
+
+    Args:
+        script: the script's `__file__`; its docstring is shown by --help.
+        experiment: what to measure, claim and draw.
+        arguments: PRESET (default quick), --output DIRECTORY, and any setting of the configuration as an option.
+
+    Returns:
+        0 if no claim with a gate failed, else 1; 2 for bad input, as `ended` says.
+    """
+    name = Path(script).stem
+
+    def work(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
+        found = measure_all(experiment, config, subjects, lambda line: print(f"{name}: {line}", file=sys.stderr))
+        store(name, found, directory)
+        stored = measured(directory)[1]
+        draw(name, experiment, stored, directory)
+        return claims_of(experiment, stored)
+
+    return run_experiment(script, work, arguments)
+
+
+def claims_of(experiment: Experiment, found: Mapping[str, "xarray.Dataset"]) -> list[Claim]:
+    """Return the experiment's claims, each with a source."""
+    return [dataclasses.replace(one, source=one.source or experiment.source) for one in experiment.claims(found)]
+
+
+def store(name: str, found: Mapping[str, "xarray.Dataset"], directory: RunDirectory) -> None:
+    """Add what an experiment measured to the run's results.nc."""
+    groups = {MEASURED + subject: data.assign_attrs(experiment=name) for subject, data in found.items()}
+    if directory.status()["state"] == "new":
+        directory.set_status("trained")
+    update_results(directory, groups, surroundings())
+
+
+def measured(directory: RunDirectory) -> tuple[str, dict[str, "xarray.Dataset"]]:
+    """Return the experiment that measured a run and what it measured on each subject; "" and {} if there is none."""
+    groups, _ = read_results(directory)
+    found = {name.removeprefix(MEASURED): data for name, data in groups.items() if name.startswith(MEASURED)}
+    names = {str(data.attrs["experiment"]) for data in found.values()}
+    return (names.pop() if names else ""), found
+
+
+def draw(
+    name: str, experiment: Experiment, found: Mapping[str, "xarray.Dataset"], directory: RunDirectory
+) -> list[Path]:
+    """Draw the experiment's figures from what was measured; return their files."""
+    import matplotlib.pyplot as plt
+
+    from icl_lab.report.experiments import save_figure, style
+
+    with style():
+        drawn = experiment.figure(found)
+        figures = drawn if isinstance(drawn, Mapping) else {name: drawn}
+        files = [save_figure(figure, directory.path / "figures", title) for title, figure in figures.items()]
+        plt.close("all")
+    return files
+
+
+def redraw(directory: RunDirectory, scripts: Path) -> list[Path]:
+    """Draw the figures of the experiment that measured a run anew, from its results alone; [] if there was none.
+
+    Args:
+        directory: of the run.
+        scripts: folder of the experiment scripts.
+    """
+    name, found = measured(directory)
+    return draw(name, load(scripts / f"{name}.py"), found, directory) if name else []
+
+
+def load(script: Path) -> Experiment:
+    """Return the `experiment` that a script declares.
+
+    Raises:
+        InputError: there is no such script, or it declares none.
+    """
+    if not script.is_file():
+        raise InputError(f"{script}: no such experiment script")
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, "experiment", None)
+    if not isinstance(found, Experiment):
+        raise InputError(f"{script}: declares no `experiment`")
+    return found
 
 
 def run_experiment(script: str, measure: Measure, arguments: Sequence[str] | None = None) -> int:
     """Train (or resume, or load) the subjects of a preset, measure them, write claims.json, print its table.
 
     Args:
-        script: the script's `__file__`; its docstring is shown by --help.
-        measure: (configuration, trained subjects, run directory) → claims. May write figures into `directory.path`.
-        arguments: PRESET (default quick), --output DIRECTORY, and any setting of the configuration as an option.
+        script, arguments: see `run`.
+        measure: (configuration, trained subjects, run directory) → claims.
 
     Returns:
-        0 if no claim with a gate failed, else 1; 2 for bad input, as `ended` says.
+        an exit code, see `run`.
     """
     path = Path(script)
     presets = path.resolve().parent.parent / "configs" / path.stem

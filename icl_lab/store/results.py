@@ -35,6 +35,21 @@ def write_results(
             dataset.to_netcdf(temporary, mode="a", group=name, engine="netcdf4", encoding=encoding)
 
 
+def update_results(
+    directory: RunDirectory, groups: Mapping[str, "xarray.Dataset"], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write groups into results.nc and keep the others; the state of the run stays what it is.
+
+    An experiment adds what it measured to the results of `icl-lab run` on the same preset, and the other way round.
+
+    Raises:
+        InputError: the place cannot be written, or the file that is there is damaged.
+    """
+    kept, root = read_results(directory) if directory.results_file.exists() else ({}, {})
+    write_results(directory, {**kept, **groups}, {**root, **(attributes or {})})
+    directory.set_status(directory.status()["state"], **{RESULTS_DIGEST: digest(directory.results_file)})
+
+
 def check_results(directory: RunDirectory) -> None:
     """That results.nc is what was written.
 

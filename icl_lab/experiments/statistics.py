@@ -1,0 +1,48 @@
+"""What experiments compute from measured arrays: means with intervals, and whether two references can be told apart."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from icl_lab.core.statistics import bootstrap_interval
+from icl_lab.judging.judge import THRESHOLDS
+
+if TYPE_CHECKING:
+    import xarray
+
+RESOLUTION = THRESHOLDS.near * THRESHOLDS.floor  # nats; the judge treats nearer references as one function
+
+
+class Mean(NamedTuple):
+    """A mean over one dimension with its 95% interval: value [*rest], low [*rest], high [*rest]."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def interval(self) -> np.ndarray:
+        """[*rest, 2], for claims."""
+        return np.stack([self.low, self.high], axis=-1)
+
+
+def mean_over(values: "xarray.DataArray", dimension: str = "prompt", draws: int = 500) -> Mean:
+    """Return the mean over a dimension with its percentile bootstrap interval; all rest is resampled together."""
+    rest = [name for name in values.dims if name != dimension]
+    array = np.asarray(values.transpose(*rest, dimension).values, float)
+    low, high = bootstrap_interval(array, draws=draws)
+    return Mean(array.mean(-1), low, high)
+
+
+def distinguishable(between: Any, to_nearer: Any, resolution: float = RESOLUTION) -> np.ndarray:
+    """Return whether two references can be told apart by a network's answers, elementwise.
+
+    Their distance must exceed the resolution and the network's distance from the nearer of them: a network farther
+    from both than they are from each other may be nearer either by chance.
+
+    Args:
+        between: distance of the references.
+        to_nearer: distance of the network from the nearer one, in the same unit.
+        resolution: distances up to this count as none; 0 where the unit is not nats.
+    """
+    return np.asarray(between) > np.maximum(resolution, to_nearer)
