@@ -1,6 +1,5 @@
 """Looking inside the members of a subject: the mechanism verdict, and attention at every snapshot."""
 
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.analysis.scores import PROBE_PROMPTS, Judged
-from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.outcomes import Outcomes
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import evenly
@@ -116,7 +115,7 @@ def with_attention(
     return judged.assign(found).assign_coords(snapshot=steps)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def attention_looks(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "look layer head token token_key"]:
     """Attention patterns of every head: the mean over prompts, then those of the first `SHOWN` prompts."""
     wanted = [name for name in site_table(learner.model.config) if name.endswith(".pattern")]

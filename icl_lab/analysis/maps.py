@@ -4,7 +4,6 @@ All of them are about the answer at the last position of prompts in distribution
 verdict depends on them.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.analysis.scores import PROBE_PROMPTS, Judged
-from icl_lab.core.compiling import FOR_ONE_RUN, QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.core.streams import stream
@@ -120,7 +119,7 @@ def maps_of(member: Judged, key: Array, bootstrap: int = 200) -> tuple[dict[str,
     return found, tuple(alike)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def exchanged(
     learner: TransformerLearner, task: Task, prompts: Prompts, key: Array
 ) -> tuple[Float[Array, "depth token pair"], Float[Array, " pair"]]:
@@ -132,40 +131,38 @@ def exchanged(
         natural = learner.model.apply(learner.params, inputs, read=read)[:, 0]
         return outcomes.from_natural(natural).mean_target()
 
-    with jax.default_matmul_precision("highest"):
-        other = counterpart(task, prompts, key)
-        own_inputs, other_inputs = format.encode(prompts, outcomes), format.encode(other, outcomes)
-        tokens = own_inputs.shape[1]
-        # Every token alone from the other prompt, then none, then all of them: the model is compiled once.
-        taken = jnp.concatenate([jnp.eye(tokens), jnp.zeros((1, tokens)), jnp.ones((1, tokens))]) > 0
-        found = jax.lax.map(lambda here: answered(jnp.where(here[:, None], other_inputs, own_inputs)), taken)
-        own, change = found[-2], found[-1] - found[-2]
-        asks_alike = (own_inputs[:, read] == other_inputs[:, read]).all((1, 2))
-        apart = jnp.where(asks_alike, jnp.square(change).sum(-1), 0.0)
-        through_input = jnp.where(asks_alike, ((found[:tokens] - own) * change).sum(-1), 0.0)
-        moved = interchange_effect(learner, other, prompts) * apart
-        return jnp.concatenate([through_input[None], moved]), apart
+    other = counterpart(task, prompts, key)
+    own_inputs, other_inputs = format.encode(prompts, outcomes), format.encode(other, outcomes)
+    tokens = own_inputs.shape[1]
+    # Every token alone from the other prompt, then none, then all of them: the model is compiled once.
+    taken = jnp.concatenate([jnp.eye(tokens), jnp.zeros((1, tokens)), jnp.ones((1, tokens))]) > 0
+    found = jax.lax.map(lambda here: answered(jnp.where(here[:, None], other_inputs, own_inputs)), taken)
+    own, change = found[-2], found[-1] - found[-2]
+    asks_alike = (own_inputs[:, read] == other_inputs[:, read]).all((1, 2))
+    apart = jnp.where(asks_alike, jnp.square(change).sum(-1), 0.0)
+    through_input = jnp.where(asks_alike, ((found[:tokens] - own) * change).sum(-1), 0.0)
+    moved = interchange_effect(learner, other, prompts) * apart
+    return jnp.concatenate([through_input[None], moved]), apart
 
 
-@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
+@exact(effort="once")
 def looked_at(
     learner: TransformerLearner, task: Task, prompts: Prompts
 ) -> tuple[dict[str, Array], Float[Array, "part prompt output"], dict[str, Float[Array, "prompt layer head"]]]:
     """What heads and MLPs do: changes of the loss by site, what every part writes, and likeness by pattern."""
-    with jax.default_matmul_precision("highest"):
-        sites = ("z", "mlp_out") if learner.model.config.mlp else ("z",)
-        changes: dict[str, Array] = {site: ablation_effect(learner, prompts, site=site) for site in sites}
-        written: Array = logit_attribution(learner, prompts)
-        written = written - written.mean(1, keepdims=True)
-        if not learner.outcomes.linear:  # what is added to all classes changes nothing
-            written = written - written.mean(-1, keepdims=True)
+    sites = ("z", "mlp_out") if learner.model.config.mlp else ("z",)
+    changes: dict[str, Array] = {site: ablation_effect(learner, prompts, site=site) for site in sites}
+    written: Array = logit_attribution(learner, prompts)
+    written = written - written.mean(1, keepdims=True)
+    if not learner.outcomes.linear:  # what is added to all classes changes nothing
+        written = written - written.mean(-1, keepdims=True)
 
-        def alike(some: Prompts) -> dict[str, Array]:
-            alone = jax.tree.map(lambda leaf: leaf[:, None], some)
-            found = jax.vmap(lambda prompt: attention_likeness(learner, task, prompt))(alone)
-            return {name: each.correlation for name, each in found.items() if name != "uniform"}
+    def alike(some: Prompts) -> dict[str, Array]:
+        alone = jax.tree.map(lambda leaf: leaf[:, None], some)
+        found = jax.vmap(lambda prompt: attention_likeness(learner, task, prompt))(alone)
+        return {name: each.correlation for name, each in found.items() if name != "uniform"}
 
-        return changes, written, in_pieces(alike, prompts, AT_ONCE)
+    return changes, written, in_pieces(alike, prompts, AT_ONCE)
 
 
 def average(values: Float[np.ndarray, "*place prompt"], bootstrap: int) -> Interval:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.compiling import exact
 from icl_lab.core.outcomes import Outcomes
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.statistics import bootstrap_interval, holm, relative
@@ -44,7 +44,7 @@ SMALLEST = 1e-12  # nats: of the answer that knows nothing, where it is the subj
 
 # The probes as programs of their own that run once: only the outermost may choose how it is compiled.
 _influence, _nonlinearity, _sensitivity = (
-    jax.jit(probe, compiler_options=FOR_ONE_RUN) for probe in (label_influence, label_nonlinearity, query_sensitivity)
+    exact(probe, effort="once") for probe in (label_influence, label_nonlinearity, query_sensitivity)
 )
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
@@ -136,7 +137,7 @@ def dragging(answer: Answer, task: Task, prompts: Prompts, strength: Array | flo
     return task.outcomes.from_mean((1 - strength) * mean + strength * before)
 
 
-@jax.jit
+@exact
 def _deviation(task: Task) -> Array:
     """Standard deviation of the labels."""
     return 10 * task.resolution()

@@ -1,13 +1,12 @@
 """Near misses: learners almost Bayesian. The judge knows the first three families, the last it does not."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from jaxtyping import Array
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.bayes import matched_moments, tempered_pool_bayes, tempered_population_bayes
 from icl_lab.learners.reference import has_pool, has_real_outcomes, has_support
@@ -80,8 +79,7 @@ NEAR_MISSES = (
 )
 
 
-@functools.partial(jax.jit, static_argnames="family")
+@exact(static=("family",))
 def near_miss_answers(family: NearMiss, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
     """The answers of one near miss."""
-    with jax.default_matmul_precision("highest"):
-        return family.predict(task, prompts, strength).answer()
+    return family.predict(task, prompts, strength).answer()

@@ -11,6 +11,7 @@ from icl_lab.calibration.distortions import DISTORTIONS, STRANGERS, Distortion
 from icl_lab.calibration.near_misses import NEAR_MISSES, NearMiss, near_miss_answers
 from icl_lab.calibration.planted import answers_at, between_grid_points, disturbed, mixture, steady_parameters
 from icl_lab.calibration.truth import KEYS
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.streams import stream
 from icl_lab.formats import Interleaved, Stream
@@ -176,7 +177,7 @@ def _distorted(
 DISTORTED = ("pool_bayes", "population_bayes", "ridge", "nadaraya_watson", "nearest_neighbour", "gd_5", "meta_sgd_2")
 
 
-@jax.jit
+@exact
 def _median_answers(task: Task, prompts: Prompts) -> Predictions:
     return label_median(task, prompts).answer()
 

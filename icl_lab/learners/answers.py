@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from icl_lab.core.compiling import FOR_ONE_RUN, QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.tasks import Task
 
@@ -21,8 +21,8 @@ Learner = Callable[[Prompts], Predictions]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jax.jit`, also where a probe is run operation by operation: for what has to do with the task alone."""
-    program = jax.jit(function)
+    """Compile with `exact`, also where a probe runs operation by operation; for what depends on the task alone."""
+    program = exact(function)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -37,26 +37,23 @@ def last_answer(learner: Learner, prompts: Prompts) -> Float[Array, "batch targe
     return learner(prompts).mean_target()[:, -1]
 
 
-@functools.partial(jax.jit, static_argnames="prompts", compiler_options=FOR_ONE_RUN)
+@exact(effort="once", static=("prompts",))
 def sample(task: Task, key: Array, prompts: int = 64) -> Prompts:
     """Prompts from the task's prior: compiled, as a loop over a large pool has to be, but in a hurry."""
-    with jax.default_matmul_precision("highest"):
-        return task.sample(key, prompts)
+    return task.sample(key, prompts)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def exact_answers(task: Task, prompts: Prompts) -> Predictions | None:
     """What the posterior predictive answers, None where there is none in closed form; compiled."""
-    with jax.default_matmul_precision("highest"):
-        found = task.posterior_predictive(prompts)
-        return None if found is None else found.answer()
+    found = task.posterior_predictive(prompts)
+    return None if found is None else found.answer()
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def unit_of(task: Task, prompts: Prompts) -> Array:
     """`task.unit`, compiled."""
-    with jax.default_matmul_precision("highest"):
-        return task.unit(prompts)
+    return task.unit(prompts)
 
 
 def as_given(task: Task, key: Array, given: Prompts) -> Prompts:
@@ -64,11 +61,10 @@ def as_given(task: Task, key: Array, given: Prompts) -> Prompts:
     return given
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def answers_of(learner: Learner, prompts: Prompts) -> Predictions:
     """What a learner answers, compiled; the learner, a pytree, is data."""
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts).answer()
+    return learner(prompts).answer()
 
 
 def stack(variants: Sequence[Prompts]) -> Prompts:

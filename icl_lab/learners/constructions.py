@@ -5,7 +5,6 @@ the algorithm's to 1e-4 of their scale at every position that the format answers
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.compiling import exact
 from icl_lab.core.outcomes import FLOOR
 from icl_lab.core.prompts import Predictions
 from icl_lab.formats import Format, Paired, Stream
@@ -94,7 +93,7 @@ def reversed_control(learner: TransformerLearner) -> TransformerLearner:
     return dataclasses.replace(learner, params=jax.tree_util.tree_map_with_path(turned, learner.params))
 
 
-@functools.partial(jax.jit, compiler_options=FOR_ONE_RUN)
+@exact(effort="once")
 def _scrambled(params: Params, key: Array) -> Params:
     leaves, structure = jax.tree.flatten(params)
     ends = np.cumsum([leaf.size for leaf in leaves])

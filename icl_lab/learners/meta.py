@@ -1,14 +1,12 @@
 """Learned optimisers: Meta-SGD (Li et al. 2017), whose starting point and step sizes were learned on the task, and an
 online delta rule with learned initial weights and step schedule."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.streams import stream
 from icl_lab.learners.gradient import unrolled_descent
@@ -37,7 +35,7 @@ def meta_sgd(
     return outcomes.from_natural(unrolled_descent(outcomes, phi, targets, initial, scale * rates, None, causal))
 
 
-@functools.partial(jax.jit, static_argnames=("forms", "updates", "batch"), compiler_options=QUICKLY)
+@exact(effort="quick", static=("forms", "updates", "batch"))
 def train_meta_sgd(
     task: Task,
     forms: tuple[tuple[int, bool], ...],
@@ -128,7 +126,7 @@ def delta_rule(
     return outcomes.from_mean(jnp.moveaxis(jax.lax.scan(turn, start, by_position)[1], 0, 1))
 
 
-@functools.partial(jax.jit, static_argnames=("updates", "batch"), compiler_options=QUICKLY)
+@exact(effort="quick", static=("updates", "batch"))
 def train_delta_rule(task: Task, updates: int = 300, batch: int = 128, seed: int | Array = 0) -> MetaParameters:
     """Learn W_0, a and b by Adam on the task's loss over all positions, from W_0 neutral, a = 1, b = E|φ|²."""
     covariance = task.feature_covariance()

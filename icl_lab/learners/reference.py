@@ -1,7 +1,6 @@
 """A reference: a learner with free parameters, a grid to fit them on, and the tasks it applies to."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Categorical, Predictions, Prompts
 from icl_lab.core.pytrees import pytree_dataclass, static
 from icl_lab.tasks import Pool, Task
@@ -48,7 +47,7 @@ class Scales:
         return cls(float(np.trace(covariance)) / len(covariance), len(covariance), 10 * float(resolution), classes)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def _measure(task: Task) -> tuple[Any, Any]:
     return task.feature_covariance(), task.resolution()
 

@@ -4,13 +4,13 @@ Decoding acts twice on a learner that reads its own outcomes: on every distribut
 The first alone is what it does to prompts that were given (teacher forcing); the second is the feedback.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Categorical, Predictions, Prompts
 from icl_lab.stress.decoding import Decoding, decode
 from icl_lab.tasks import Task
@@ -42,7 +42,7 @@ def decoded(learner: Learner, prompts: Prompts, rule: Decoding) -> tuple[Categor
     return plain, decode(plain, jnp.cumsum(prompts.x, axis=1), rule)
 
 
-@functools.partial(jax.jit, static_argnames="given")
+@exact(static=("given",))
 def generate(learner: Learner, task: Task, prompts: Prompts, rule: Decoding, key: Array, given: int) -> Prompts:
     """The first `given` tokens of every prompt (x_0 to x_{given−1}), continued by the learner to the prompt's length.
 

@@ -5,14 +5,13 @@ exact learner, and a learner are compiled once per kind of task and shape of pro
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.pytrees import pytree_dataclass
 from icl_lab.learners.answers import Learner, answers_of, exact_answers, sample, unit_of
@@ -83,10 +82,9 @@ def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, s
     return Stressed(before, after, trained, changed, unit_of(task, after))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=FOR_ONE_RUN)
+@exact(effort="once", static=("perturbation", "strength"))
 def _changed(perturbation: Perturbation, strength: Strength, task: Task, prompts: Prompts, key: Array) -> Prompts:
-    with jax.default_matmul_precision("highest"):
-        return perturbation.prompts(task, prompts, key, strength)
+    return perturbation.prompts(task, prompts, key, strength)
 
 
 def in_format(learner: Learner, perturbation: Perturbation, strength: Strength) -> Learner:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from icl_lab.core.compiling import QUICKLY
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.answers import exact_answers
 from icl_lab.stress.biased import Bias, mixed
@@ -46,23 +46,20 @@ def family_answers(bias: Bias, task: Task, prompts: Prompts) -> Predictions:
     return _any(bias, task, prompts, grid)
 
 
-@functools.partial(jax.jit, compiler_options=QUICKLY)
+@exact(effort="quick")
 def _counted(task: Task, prompts: Prompts, weights: Array) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return jax.lax.map(lambda each: counted(task, prompts, each).answer(), weights)
+    return jax.lax.map(lambda each: counted(task, prompts, each).answer(), weights)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
-def _mixed(other: Any, task: Task, prompts: Prompts, exact: Predictions | None, grid: Array) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        found = other(task, prompts)
-        return jax.lax.map(lambda strength: mixed(task, exact, found, strength).answer(), grid)
+@exact(effort="quick", static=("other",))
+def _mixed(other: Any, task: Task, prompts: Prompts, unbiased: Predictions | None, grid: Array) -> Predictions:
+    found = other(task, prompts)
+    return jax.lax.map(lambda strength: mixed(task, unbiased, found, strength).answer(), grid)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
+@exact(effort="quick", static=("bias",))
 def _any(bias: Bias, task: Task, prompts: Prompts, grid: Array) -> Predictions:
-    with jax.default_matmul_precision("highest"):
-        return jax.lax.map(lambda strength: bias.answers(task, prompts, strength).answer(), grid)
+    return jax.lax.map(lambda strength: bias.answers(task, prompts, strength).answer(), grid)
 
 
 def fit_strength(
@@ -94,7 +91,7 @@ def _even(per_prompt: np.ndarray) -> np.ndarray:
     return np.full(per_prompt.shape[1], 1 / per_prompt.shape[1])
 
 
-@jax.jit
+@exact
 def _apart(family: Predictions, answer: Predictions, unit: Array) -> Array:
     return jax.vmap(lambda part: part.divergence(answer, unit))(family)
 

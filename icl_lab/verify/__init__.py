@@ -22,7 +22,7 @@ def run(dimension: int = 5, examples: int = 20, noise_variance: float = 0.0) -> 
     for name, value in (("dimension", dimension), ("examples", examples)):
         if not 1 <= value <= LARGEST:
             raise InputError(f"--{name}: {value} should be between 1 and {LARGEST}")
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision("highest"):  # some checks run operation by operation
         return [
             *one_layer.von_oswald(),
             *one_layer.global_minimum(dimension, examples, noise_variance),

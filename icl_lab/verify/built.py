@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from icl_lab.core.claims import Claim
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.learners.constructions import CONSTRUCTIONS, Construction
 from icl_lab.learners.reference import has_pool
@@ -16,14 +17,14 @@ from icl_lab.verify import check
 PROMPTS = 64
 
 
-@jax.jit
+@exact
 def _answers(learner: check.Learner, prompts: Prompts) -> jax.Array:
     """Means, or log probabilities, [prompt, position, ...]."""
     answer: Any = learner(prompts).answer()
     return answer.log_probs if isinstance(answer, Categorical) else answer.mean
 
 
-@jax.jit
+@exact
 def _draw(task: Task) -> Prompts:
     """Compiled once for all tasks of one structure, which is most of the time here."""
     return task.sample(jax.random.key(check.SEED), PROMPTS)

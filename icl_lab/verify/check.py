@@ -1,6 +1,5 @@
 """How a check becomes a claim, and what checks share."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from icl_lab.core.claims import Claim, claim
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts, Values
 from icl_lab.tasks import Task
 
@@ -44,12 +44,12 @@ def same(id: str, statement: str, source: str, first: Values, second: Values, to
 
 def draw(task: Task, prompts: int, seed: int = SEED) -> Prompts:
     """Prompts of a task."""
-    return jax.jit(lambda task: task.sample(jax.random.key(seed), prompts))(task)
+    return exact(lambda task: task.sample(jax.random.key(seed), prompts))(task)
 
 
 def answers(learner: Callable[..., Any], *arguments: object) -> np.ndarray:
     """Mean of learner(*arguments), compiled, in float64."""
-    return np.asarray(jax.jit(lambda given: learner(*given).answer().mean)(arguments), float)
+    return np.asarray(exact(lambda given: learner(*given).answer().mean)(arguments), float)
 
 
 def over_prefixes(prompts: Prompts, compute: Callable[..., object]) -> np.ndarray:
@@ -60,7 +60,7 @@ def over_prefixes(prompts: Prompts, compute: Callable[..., object]) -> np.ndarra
     )
 
 
-@functools.partial(jax.jit, static_argnames=("batch", "batches"))
+@exact(static=("batch", "batches"))
 def _moments(learners: Mapping[str, Learner], task: Task, batch: int, batches: int) -> dict[str, tuple[Array, Array]]:
     """Mean of the squared error and of its square at the last position, per batch of prompts."""
 

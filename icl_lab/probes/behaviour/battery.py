@@ -7,14 +7,13 @@ which mechanism is said where they are computed.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jaxtyping import Array, Float
 
-from icl_lab.core.compiling import FOR_ONE_RUN
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.answers import Learner, as_given, sample
 from icl_lab.learners.reference import has_classes, has_pool, has_real_outcomes
@@ -87,17 +86,15 @@ def ask(probe: Probe, task: Task, key: Array, prompts: int = 64) -> Any:
     return _vary(probe, task, vary_key, sample(task, sample_key, prompts))
 
 
-@functools.partial(jax.jit, static_argnames="probe", compiler_options=FOR_ONE_RUN)
+@exact(effort="once", static=("probe",))
 def _vary(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
-    with jax.default_matmul_precision("highest"):
-        return probe.vary(task, key, given)
+    return probe.vary(task, key, given)
 
 
-@functools.partial(jax.jit, static_argnames="probe")
+@exact(static=("probe",))
 def read(probe: Probe, learner: Learner, task: Task, asked: Any) -> Float[Array, "prompt statistic"]:
     """What the learner answers to it, compiled."""
-    with jax.default_matmul_precision("highest"):
-        return probe.read(learner, task, asked)
+    return probe.read(learner, task, asked)
 
 
 def has_pairs(task: Task) -> bool:

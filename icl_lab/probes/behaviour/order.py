@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.answers import Learner, answers_to, sample, stack
 from icl_lab.tasks import Task
@@ -19,7 +20,7 @@ def inputs_say_nothing(task: Task) -> bool:
     return bool((own == other).all())
 
 
-@jax.jit
+@exact
 def _input_evidence(task: Task, prompts: Prompts) -> tuple[Array, Array]:
     """log p(x) of prompts under their own latents, and under one another's."""
     other = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), prompts.latent)

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.answers import Learner, answers_to, last_answer, stack
 from icl_lab.tasks import Task
 
 
-@jax.jit
+@exact
 def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Array, "batch example"]:
     """a_i = ⟨Δt̂_N, Δt_i⟩ / |Δt_i|²: how far the last answer follows when the label of example i < N changes.
 
@@ -36,7 +37,7 @@ def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Arr
     return jax.lax.map(one, jnp.arange(prompts.positions - 1)).T
 
 
-@jax.jit
+@exact
 def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch feature_target"]:
     """∂t̂_N/∂x_N: for a linear learner its weights (von Oswald et al. 2022 compare models by them).
 
@@ -62,7 +63,7 @@ def alignment(first: Float[Array, "batch entry"], second: Float[Array, "batch en
     return jnp.where(product > 0, (first * second).sum(-1) / jnp.where(product > 0, product, 1.0), 0.0)
 
 
-@jax.jit
+@exact
 def label_nonlinearity(learner: Learner, task: Task, prompts: Prompts, key: Array) -> Float[Array, ""]:
     """E[(g((y+y')/√2) − (g(y)+g(y'))/√2)²] / E[g(y)²], g(y) = ŷ(y) − ŷ(0), same inputs; the scale of labels stays.
 

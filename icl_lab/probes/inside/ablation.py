@@ -4,13 +4,12 @@ Which site and by what it is replaced say which experiment it is: site "z" takes
 "pattern" freezes where a head looks, while what it finds there stays that of the prompt.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.probes.inside.interventions import (
@@ -31,7 +30,7 @@ BY = ("zero", "mean", "resample")
 AT_ONCE = 64
 
 
-@functools.partial(jax.jit, static_argnames=("site", "by", "position", "at_once"))
+@exact(static=("site", "by", "position", "at_once"))
 def ablation_effect(
     learner: TransformerLearner,
     prompts: Prompts,
@@ -64,7 +63,7 @@ def ablation_effect(
     return found.reshape(*(layer.shape if has_heads(site) else layer.shape[:1]), -1)
 
 
-@functools.partial(jax.jit, static_argnames=("site", "by", "position", "at_once"))
+@exact(static=("site", "by", "position", "at_once"))
 def joint_ablation_effect(
     learner: TransformerLearner,
     prompts: Prompts,

@@ -1,12 +1,11 @@
 """Attention patterns, read through taps."""
 
-import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.outcomes import Outcomes, Real
 from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Format
@@ -15,7 +14,7 @@ from icl_lab.models import Model, capture, site_table
 REAL = Real()
 
 
-@functools.partial(jax.jit, static_argnames=("model", "format", "outcomes"))
+@exact(static=("model", "format", "outcomes"))
 def mean_attention(
     model: Model, format: Format, params: Any, prompts: Prompts, outcomes: Outcomes = REAL
 ) -> Float[Array, "layer head token token_key"]:
@@ -25,7 +24,7 @@ def mean_attention(
     return jnp.stack([values[name].mean(0) for name in wanted])
 
 
-@functools.partial(jax.jit, static_argnames=("model", "format", "outcomes"))
+@exact(static=("model", "format", "outcomes"))
 def induction_scores(
     model: Model, format: Format, params: Any, prompts: Prompts, outcomes: Outcomes = REAL
 ) -> dict[str, Float[Array, "layer head"]]:

@@ -6,11 +6,11 @@ exp(β x·x') (Han et al. 2023). So regress the row-centred scores on the row-ce
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.kernels import inner_products, squared_distances
 from icl_lab.learners.transformer import TransformerLearner
@@ -31,7 +31,7 @@ class KernelFit(NamedTuple):
     explained: Float[Array, "layer head"]
 
 
-@jax.jit
+@exact
 def attention_kernels(learner: TransformerLearner, task: Task, prompts: Prompts) -> dict[str, KernelFit]:
     """Fits of {"dot product", "gaussian"} kernels, of attention from x_i to the "inputs" or "outcomes" of examples.
 
@@ -42,8 +42,7 @@ def attention_kernels(learner: TransformerLearner, task: Task, prompts: Prompts)
     config, format, positions = learner.model.config, learner.format, prompts.positions
     at = carriers(format, positions)
     names = [f"{layer}.scores" for layer in range(config.applications)]
-    with jax.default_matmul_precision("highest"):
-        _, found = capture(learner.model, learner.params, format.encode(prompts, task.outcomes), names)
+    _, found = capture(learner.model, learner.params, format.encode(prompts, task.outcomes), names)
     scores = jnp.stack([found[name] for name in names])
     phi = task.features(prompts.x)
     kernels = {"dot product": inner_products(phi), "gaussian": -squared_distances(phi) / 2}

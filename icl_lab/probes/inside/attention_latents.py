@@ -6,11 +6,11 @@ among them, because nonnegative patterns are never orthogonal: read a cosine nex
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.formats import Format
 from icl_lab.learners.kernels import squared_distances
@@ -112,7 +112,7 @@ class Likeness(NamedTuple):
     correlation: Float[Array, "layer head"]
 
 
-@jax.jit
+@exact
 def attention_likeness(learner: TransformerLearner, task: Task, prompts: Prompts) -> dict[str, Likeness]:
     """Every head against every pattern of `known_patterns`. NaN where the prompts have no row for a pattern.
 

@@ -5,12 +5,11 @@ linear, and so is the normalisation before it once its scale √(variance + ε) 
 over parts. Elhage et al. 2021. What a part does by way of later layers is not seen: for that, patch.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import TransformerConfig, capture
@@ -28,7 +27,7 @@ def parts(config: TransformerConfig) -> tuple[str, ...]:
     return ("embedding", "positions", *(name for layer in layers for name in layer), "constant")
 
 
-@functools.partial(jax.jit, static_argnames=("position",))
+@exact(static=("position",))
 def logit_attribution(
     learner: TransformerLearner, prompts: Prompts, position: int = -1
 ) -> Float[Array, "part prompt output"]:
@@ -46,20 +45,19 @@ def logit_attribution(
     wanted = ["0.resid_pre", *(f"{layer}.z" for layer in layers)]
     wanted += [f"{layer}.mlp_out" for layer in layers if config.mlp]
     wanted.append(f"{config.applications - 1}.resid_post")
-    with jax.default_matmul_precision("highest"):
-        inputs = learner.format.encode(prompts, learner.outcomes)
-        _, found = capture(learner.model, params, inputs, wanted)
-        placed = params["positions"][token] if config.positions == "learned" else jnp.zeros(config.width)
-        if config.positions == "sinusoidal":
-            placed = jnp.asarray(sinusoids(token + 1, config.width)[token])
-        written = [found["0.resid_pre"][:, token] - placed, jnp.broadcast_to(placed, (inputs.shape[0], config.width))]
-        for layer in layers:
-            output = params["layers"][str(layer % config.layers)]["attention"]["output"]
-            kernel = output["kernel"].reshape(config.heads, config.size_of_head, config.width)
-            written += list(jnp.einsum("bhc,hcw->hbw", found[f"{layer}.z"][:, :, token], kernel))
-            written.append(jnp.broadcast_to(output.get("bias", jnp.zeros(())), written[0].shape))
-            written.append(found[f"{layer}.mlp_out"][:, token] if config.mlp else jnp.zeros_like(written[0]))
-        return _read(learner, jnp.stack(written), found[wanted[-1]][:, token])
+    inputs = learner.format.encode(prompts, learner.outcomes)
+    _, found = capture(learner.model, params, inputs, wanted)
+    placed = params["positions"][token] if config.positions == "learned" else jnp.zeros(config.width)
+    if config.positions == "sinusoidal":
+        placed = jnp.asarray(sinusoids(token + 1, config.width)[token])
+    written = [found["0.resid_pre"][:, token] - placed, jnp.broadcast_to(placed, (inputs.shape[0], config.width))]
+    for layer in layers:
+        output = params["layers"][str(layer % config.layers)]["attention"]["output"]
+        kernel = output["kernel"].reshape(config.heads, config.size_of_head, config.width)
+        written += list(jnp.einsum("bhc,hcw->hbw", found[f"{layer}.z"][:, :, token], kernel))
+        written.append(jnp.broadcast_to(output.get("bias", jnp.zeros(())), written[0].shape))
+        written.append(found[f"{layer}.mlp_out"][:, token] if config.mlp else jnp.zeros_like(written[0]))
+    return _read(learner, jnp.stack(written), found[wanted[-1]][:, token])
 
 
 def _read(learner: TransformerLearner, written: Array, stream: Array) -> Float[Array, "part prompt output"]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.linear import prefix_means
 from icl_lab.learners.transformer import TransformerLearner
@@ -19,7 +20,7 @@ from icl_lab.probes.inside.task_vectors import at_query
 from icl_lab.tasks import Task
 
 
-@jax.jit
+@exact
 def layer_answers(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "layer prompt target"]:
     """Mean targets that a ridge read-out of each layer gives at the last position, for the scoring third of prompts.
 

@@ -3,13 +3,12 @@
 Vig et al. 2020; Geiger et al. 2021; Wang et al. 2023.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.probes.inside.interventions import (
@@ -28,7 +27,7 @@ from icl_lab.probes.inside.interventions import (
 AT_ONCE = 64
 
 
-@functools.partial(jax.jit, static_argnames=("site", "position", "at_once"))
+@exact(static=("site", "position", "at_once"))
 def interchange_effect(
     learner: TransformerLearner,
     source: Prompts,
@@ -94,7 +93,7 @@ def recorded_pair(learner: TransformerLearner, target: Array, source: Array, sit
     return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2))
 
 
-@functools.partial(jax.jit, static_argnames=("site", "position"))
+@exact(static=("site", "position"))
 def patched_answers(
     learner: TransformerLearner, source: Prompts, target: Prompts, which: Worlds, site: str, position: int | None = -1
 ) -> Float[Array, "world pair read output"]:

@@ -5,14 +5,13 @@ Bengio 2017; Akyürek et al. 2022. Decoding alone does not show that the model u
 untrained model, with `shuffled` targets and with `control_task`, and intervene.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.outcomes import Outcomes, Real
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.transformer import TransformerLearner
@@ -24,17 +23,16 @@ PENALTIES = np.geomspace(1e-6, 10.0, 8)  # in units of the mean variance of a fe
 AT_ONCE = 16  # read-outs fitted at the same time
 
 
-@jax.jit
+@exact
 def residual_streams(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "layer token prompt width"]:
     """`resid_post` of every layer and token. Take the tokens you need before fitting."""
     names = [f"{layer}.resid_post" for layer in range(learner.model.config.applications)]
     inputs = learner.format.encode(prompts, learner.outcomes)
-    with jax.default_matmul_precision("highest"):
-        _, found = capture(learner.model, learner.params, inputs, names)
+    _, found = capture(learner.model, learner.params, inputs, names)
     return jnp.stack([found[name] for name in names]).swapaxes(1, 2)
 
 
-@functools.partial(jax.jit, static_argnames=("kind",))
+@exact(static=("kind",))
 def linear_readout(
     features: Float[Array, "*place prompt width"], targets: Float[Array, "prompt target"], kind: Outcomes = REAL
 ) -> Float[Array, "*place"]:
@@ -42,7 +40,7 @@ def linear_readout(
     return readout_score(linear_predictions(features, targets, kind), targets, kind)
 
 
-@functools.partial(jax.jit, static_argnames=("kind", "hidden", "steps"))
+@exact(static=("kind", "hidden", "steps"))
 def mlp_readout(
     features: Float[Array, "*place prompt width"],
     targets: Float[Array, "prompt target"],

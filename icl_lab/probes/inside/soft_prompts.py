@@ -3,19 +3,18 @@
 Lester et al. 2021, here one vector added to the stream instead of tokens put before the prompt.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.probes.inside.task_vectors import recorded, with_vectors
 
 
-@functools.partial(jax.jit, static_argnames=("tasks", "steps"))
+@exact(static=("tasks", "steps"))
 def soft_prompts(
     learner: TransformerLearner, dummies: Prompts, tasks: int, steps: int = 60, rate: float | Array = 0.1
 ) -> Float[Array, "layer task width"]:

@@ -7,13 +7,12 @@ batches here are sorted by task, as `prompts_of` gives them: those of one task s
 each.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.probes.inside.interventions import ALL, Recording, asked, record, replay, worlds
@@ -23,7 +22,7 @@ SITE, MIDDLE = "resid_post", "resid_mid"
 MODES = ("replace", "add")
 
 
-@functools.partial(jax.jit, static_argnames=("tasks", "site"))
+@exact(static=("tasks", "site"))
 def mean_streams(
     learner: TransformerLearner, prompts: Prompts, tasks: int, site: str = SITE
 ) -> Float[Array, "layer task width"]:
@@ -71,7 +70,7 @@ def with_vectors(
     return outcomes.from_natural(replay(learner, recording, other, site, which, read)[:, :, 0])
 
 
-@functools.partial(jax.jit, static_argnames=("mode",))
+@exact(static=("mode",))
 def task_vector_losses(
     learner: TransformerLearner,
     vectors: Float[Array, "layer task width"],
@@ -139,7 +138,7 @@ def exchanged(vectors: Float[Array, "layer task width"]) -> Float[Array, "layer 
     return vectors - jnp.roll(vectors, 1, axis=1)
 
 
-@functools.partial(jax.jit, static_argnames=("mode", "site"))
+@exact(static=("mode", "site"))
 def task_vector_conflict(
     learner: TransformerLearner,
     task: Task,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Prompts
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import Model, Params
@@ -75,7 +76,7 @@ def interpolated(learner: TransformerLearner, construction: Params, share: float
     return dataclasses.replace(learner, params=params, model=model)
 
 
-@jax.jit
+@exact
 def interpolation_losses(
     learner: TransformerLearner, construction: Params, prompts: Prompts, shares: Float[Array, " share"]
 ) -> Float[Array, " share"]:
