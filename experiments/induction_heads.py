@@ -4,162 +4,99 @@
 
 Claim     A two-layer attention-only transformer learns to look for the earlier occurrence of the last token and to copy
           what followed: a head of the second layer attends there (prefix matching), fed by a head of the first layer
-          that attends to the token before. A one-layer model has no such head and does not foretell the repetition.
+          that attends to the token before. A one-layer model has no such head and does not predict the repetition.
 Source    Olsson et al. 2022, "In-context learning and induction heads".
 Time      quick: about 3 minutes on two cores. paper: wider, on an accelerator.
 
-The period of repetition differs between prompts, so that positions alone do not tell where to look. Scores are means
-over prompts of the attention paid, 1 for a perfect head; the best head of a layer counts. The in-context score is the
-loss over the first tenth of a prompt minus that over its last tenth, in nats; the exact learner's is drawn with it.
-Prefix matching is sharp; the head below is not: it pays .50 to .58 to the token before at the end, little above the
-threshold, in two seeds less than earlier; training that ends after 2,500 steps leaves it at .41 in one seed of three.
+The period of repetition differs between prompts, so that positions alone do not say where to look. Scores are the mean
+attention of a layer's best head, 1 for a perfect head. The in-context score is the loss over the first tenth of a
+prompt minus that over its last tenth, in nats.
 """
 
-from typing import Any
-
-import jax
 import numpy as np
 
-from icl_lab.commands.train import TrainedSubject
-from icl_lab.config.config import RunConfig
-from icl_lab.core.claims import Claim
-from icl_lab.core.prompts import Prompts
-from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
+from icl_lab.core.compiling import exact
+from icl_lab.experiments import COLOURS, Experiment, claim, panels
+from icl_lab.learners.answers import answers_of, exact_answers, sample
 from icl_lab.probes import induction_scores
-from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS
-from icl_lab.store.directory import RunDirectory
 
-SOURCE = "Olsson et al. 2022"
-HIGH, TIMES = 0.5, 4.0  # a head that has formed: half of the attention, and four times the untrained model's best
+HIGH, TIMES = 0.5, 4.0  # a head that has formed: half of the attention, and four times the untrained network's best
+HEADS = (
+    ("prefix_matching", COLOURS["H4"], "-", "prefix matching, last layer"),
+    ("previous_token", COLOURS["H5"], "--", "previous token, first layer"),
+)
 
 
-@jax.jit
-def in_context_score(predictions: Any, y: jax.Array) -> jax.Array:
+@exact
+def in_context_score(answers, prompts):
     """Loss over the first tenth of the positions minus that over the last tenth."""
-    loss = predictions.loss(y).mean(0)
+    loss = answers.loss(prompts.y).mean(0)
     few = max(1, len(loss) // 10)
     return loss[:few].mean() - loss[-few:].mean()
 
 
-@jax.jit
-def answers(learner: Any, prompts: Prompts) -> Any:
-    """The model's answers."""
-    return learner(prompts)
+def prompts_of(trained):
+    """Prompts of the task of training."""
+    return sample(trained.task, trained.key("induction heads"), trained.prompts)
 
 
-def follow(subject: TrainedSubject, prompts: Prompts) -> dict[str, np.ndarray]:
-    """Best scores of a head per layer, and the in-context score, of every member at every snapshot."""
-    outcomes = subject.members[0].member.task.outcomes
-    rows: dict[str, list[list[Any]]] = {}
-    for step in subject.steps:
-        params = subject.snapshots.load(step)
-        for index in range(len(subject.members)):
-            learner = subject.learner(index, params)
-            scores = induction_scores(subject.model, subject.format, learner.params, prompts, outcomes)
-            found: dict[str, Any] = {name: np.asarray(value).max(-1) for name, value in scores.items()}
-            found["in context"] = np.asarray(in_context_score(answers(learner, prompts), prompts.y))
-            for name, value in found.items():
-                rows.setdefault(name, [[] for _ in subject.members])[index].append(value)
-    return {name: np.array(values) for name, values in rows.items()}
+def measure(trained):
+    """Scores of the best head of the last and of the first layer, and the in-context score."""
+    subject, prompts = trained.subject, trained.prepared
+    scores = induction_scores(
+        subject.model, subject.format, trained.learner.params, prompts, subject.members[0].member.task.outcomes
+    )
+    return {
+        "prefix_matching": ((), np.asarray(scores["prefix matching"]).max(-1)[-1]),
+        "previous_token": ((), np.asarray(scores["previous token"]).max(-1)[0]),
+        "in_context": ((), in_context_score(answers_of(trained.learner, prompts), prompts)),
+    }
 
 
-def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
-    """Scores of every member, and that one layer lacks them."""
-    claims: list[Claim] = []
-    panels: dict[str, Any] = {}
-    for name, subject in subjects.items():
-        task = subject.members[0].member.task
-        prompts = jax.jit(lambda key, task=task: task.sample(key, config.judge.prompts))(
-            stream(config.judge.seed, "induction heads")
-        )
-        found = follow(subject, prompts)
-        exact = float(in_context_score(jax.jit(task.population_predictive)(prompts), prompts.y))
-        last = found["prefix matching"][:, :, -1]  # of the last layer, [member, snapshot]
-        score = found["in context"][:, -1]
-        if subject.model.config.layers > 1:
-            back = found["previous token"][:, :, 0]
-            for key, values, where in (("prefix_matching", last, "last"), ("previous_token", back, "first")):
-                claims.append(
-                    members_claim(
-                        f"{name}.{key}",
-                        f"{key.replace('_', ' ')} score of the best head of the {where} layer, untrained → trained",
-                        SOURCE,
-                        f"above {HIGH} and {TIMES:g} times the untrained one",
-                        [f"{row[0]:.3f} → {row[-1]:.3f}" for row in values],
-                        [bool(row[-1] > max(HIGH, TIMES * row[0])) for row in values],
-                    )
-                )
-            claims.append(
-                members_claim(
-                    f"{name}.in_context",
-                    f"in-context score in nats; the exact learner's is {exact:.3f}",
-                    SOURCE,
-                    f"above {0.5 * exact:.3f}, half of the exact one",
-                    [float(value) for value in score],
-                    [bool(value > 0.5 * exact) for value in score],
-                )
-            )
-        panels[name] = (subject, found, exact)
-    shallow = [name for name, (subject, *_) in panels.items() if subject.model.config.layers == 1]
-    deep = [name for name in panels if name not in shallow]
-    for one in shallow[: len(deep)]:
-        for key, title in (("prefix matching", "prefix-matching"), ("in context", "in-context")):
-            low, high = (
-                panels[name][1][key].reshape(len(panels[name][0].members), len(panels[name][0].steps), -1)
-                for name in (one, deep[0])
-            )
-            least, most = float(high[:, -1, -1].min()), float(low[:, -1, -1].max())
-            claims.append(
-                said(
-                    f"{one}.{key.replace(' ', '_')}",
-                    f"final {title} score: every seed of {deep[0]} above twice every seed of {one}",
-                    SOURCE,
-                    "least above twice the most",
-                    None,
-                    f"least {least:.3f}, most {most:.3f}",
-                    least > 2 * most,
-                    "order",
-                )
-            )
-    draw(panels, directory)
-    return claims
+def exact_score(trained):
+    """The in-context score of the exact learner."""
+    return {"exact": ((), in_context_score(exact_answers(trained.task, trained.prepared), trained.prepared))}
 
 
-def draw(panels: dict[str, Any], directory: RunDirectory) -> None:
+def claims(found):
+    """Both heads and the in-context score of networks of two layers, and that they exceed those of one layer."""
+    deep = {name: data for name, data in found.items() if data.model_layers > 1}
+    for name, data in deep.items():
+        for key, _, _, words in HEADS:
+            first, last = data[key].isel(step=0), data[key].isel(step=-1)
+            text = f"{words}: score of the best head, above {HIGH} and {TIMES:g} times the untrained network's"
+            yield claim(f"{name}.{key}", text, "above", last, np.maximum(HIGH, TIMES * first))
+        text = f"in-context score, above half of the exact learner's ({float(data.exact):.3f} nats)"
+        last = data.in_context.isel(step=-1)
+        yield claim(f"{name}.in_context", text, "above", last, 0.5 * data.exact, unit="nats")
+    for name, data in found.items():
+        if name in deep or not deep:
+            continue
+        other = next(iter(deep))
+        for key in ("prefix_matching", "in_context"):
+            least, most = found[other][key].isel(step=-1).min(), data[key].isel(step=-1).max()
+            text = f"final {key.replace('_', ' ')} score: the least seed of {other} above twice the best seed of {name}"
+            yield claim(f"{name}.{key}", text, "above", least, 2 * most)
+
+
+def figure(found):
     """Head scores and in-context score against the training step, a line per seed."""
-    import matplotlib.pyplot as plt
-
-    with style():
-        figure, axes = plt.subplots(
-            2,
-            len(panels),
-            figsize=(4.8 * len(panels), 5.6),
-            squeeze=False,
-            sharey="row",
-            sharex=True,
-            layout="constrained",
-        )
-        for column, (subject, found, exact) in enumerate(panels.values()):
-            top, bottom = axes[:, column]
-            steps = np.maximum(subject.steps, 1)
-            for index in range(len(subject.members)):
-                last, back = found["prefix matching"][index, :, -1], found["previous token"][index, :, 0]
-                named = index == 0
-                top.plot(steps, last, color=COLOURS["H4"], lw=1.2, label="prefix matching, last layer" * named)
-                top.plot(steps, back, color=COLOURS["H5"], lw=1.2, ls="--", label="previous token, first layer" * named)
-                bottom.plot(steps, found["in context"][index], color="black", lw=1.0, label="model, each seed" * named)
-            bottom.axhline(exact, color=COLOURS["H1"], ls="--", lw=1.3, label="exact learner")
-            top.set(title=f"{subject.subject.title} ({len(subject.members)} seeds)", ylim=(-0.02, 1.02))
-            bottom.set(xscale="log", xlabel="training step")
-        axes[0, 0].set_ylabel("attention of the best head")
-        axes[1, 0].set_ylabel("in-context score (nats)\nloss early − loss late")
-        axes[0, 0].legend(frameon=False, loc="upper left")
-        axes[1, 0].legend(frameon=False, loc="lower right")
-        save_figure(figure, directory.path / "figures", "induction_heads")
-        plt.close(figure)
+    drawn, axes = panels.grid(len(found), 2, width=4.8, height=2.8, sharey="row", sharex=True)
+    for (top, bottom), data in zip(axes.T, found.values(), strict=True):
+        steps = np.maximum(data.step, 1)
+        for key, colour, dashes, words in HEADS:
+            panels.curves(top, steps, data[key], colour, words, mean=False, lw=1.2, ls=dashes)
+        panels.curves(bottom, steps, data.in_context, "black", "network, each seed", mean=False)
+        panels.level(bottom, float(data.exact), "exact learner", COLOURS["H1"])
+        top.set(title=f"{data.title} ({data.sizes['member']} seeds)", ylim=(-0.02, 1.02))
+        bottom.set(xscale="log", xlabel="training step")
+    axes[0, 0].set_ylabel("attention of the best head")
+    axes[1, 0].set_ylabel("in-context score (nats)\nearly loss − late loss")
+    axes[0, 0].legend(frameon=False, loc="upper left")
+    axes[1, 0].legend(frameon=False, loc="lower right")
+    return drawn
 
 
+experiment = Experiment("Olsson et al. 2022", measure, claims, figure, prompts_of, exact_score, steps="all")
 if __name__ == "__main__":
-    raise SystemExit(run_experiment(__file__, measure))
+    experiment.main(__file__)

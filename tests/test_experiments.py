@@ -14,9 +14,10 @@ from icl_lab.config.config import load_config
 from icl_lab.config.subject import Subject
 from icl_lab.core.errors import InputError
 from icl_lab.core.prompts import Categorical, Prompts
+from icl_lab.experiments import first_step, shown_steps
 from icl_lab.experiments.script import members_claim, run_experiment
 from icl_lab.judging.judge import Comparison
-from icl_lab.tasks import BooleanRules, LabelMapping, LinearRegression, ModularRules
+from icl_lab.tasks import BooleanRules, LinearRegression, ModularRules
 from icl_lab.training import init_state, stack, train_chunk
 
 ROOT = Path(__file__).parents[1]
@@ -104,9 +105,9 @@ def test_the_drop_is_past_half_way_and_phases_have_their_minimum_before_it():
 
 
 def test_transitions_that_do_not_come_are_censored():
-    transition = script("in_context_vs_in_weights").transition
-    assert transition(np.array([0.1, 0.5, 0.6, 1.0]), [0, 10, 20, 30], chance=0.125) == 20  # above .5625
-    assert transition(np.array([0.1, 0.2]), [0, 10], chance=0.125) == np.inf
+    assert first_step(np.array([0.1, 0.5, 0.6, 1.0]) > 0.5625, [0, 10, 20, 30]) == 20
+    assert first_step(np.array([0.1, 0.2]) > 0.5625, [0, 10]) == np.inf
+    assert shown_steps([20.0, np.inf], 30) == ["20", ">30"]
 
 
 def test_the_commonest_label_of_a_prompt_is_right_as_often_as_enumeration_says():
@@ -114,12 +115,9 @@ def test_the_commonest_label_of_a_prompt_is_right_as_often_as_enumeration_says()
     for classes, labels in ((1, 3), (2, 4), (4, 8), (5, 3)):
         counts = [max(map(drawn.count, drawn)) for drawn in itertools.product(range(labels), repeat=classes)]
         assert weights.commonest_label(classes, labels) == pytest.approx(np.mean(counts) / classes)
-    assert weights.item_ignored(LabelMapping(classes=64, labels=8, examples=8, burstiness=2)) == pytest.approx(
-        0.412109375
-    )
-    assert weights.item_ignored(LabelMapping(classes=64, labels=8, examples=8, burstiness=0)) == pytest.approx(
-        0.412109375
-    )
+    for burstiness in (2, 0):  # four classes of eight labels, either way
+        data = SimpleNamespace(task_examples=8, task_labels=8, task_burstiness=burstiness)
+        assert weights.thresholds(data)[1] == pytest.approx(0.412109375)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 from tiny_transformer import pairs
 
 from icl_lab.formats import Paired
@@ -79,31 +80,29 @@ def test_claims_about_lengths_compare_seed_by_seed_and_say_what_cannot_be_asked(
     assert "cannot be asked" in claims["length.learned"].statement
 
 
-def test_a_transition_is_the_first_step_below_half_and_censored_where_there_is_none():
-    assert EMERGENCE.transition([1.0, 0.6, 0.4, 0.6], [0, 10, 20, 30], 1.0) == 20
-    assert EMERGENCE.transition([1.0, 0.6, 0.5], [0, 10, 20], 1.0) == np.inf
-    assert EMERGENCE.spoken([np.inf, 20.0], 30) == "20, >30"
+def chains(layers, width, pool, crosses):
+    """A subject of one seed whose excess falls below half of the uniform answer's at a step, or never."""
+    steps = [0, 10, 40, 50, 100]
+    excess = [[0.2 if step < crosses else 0.05 for step in steps]]
+    row = np.full((1, len(steps)), 1.0)
+    return xarray.Dataset(
+        {"excess": (("member", "step"), excess), "uniform": (("member", "step"), 0.2 * row)},
+        {"step": steps, "pool": ("member", [pool])},
+        {"model_layers": layers, "model_width": width},
+    ).assign(unigram=(("member", "step"), 0.13 * row))
+
+
+def scale_claims(*subjects):
+    found = {str(index): chains(*subject) for index, subject in enumerate(subjects)}
+    return {claim.id: claim for claim in EMERGENCE.claims(found)}
 
 
 def test_claims_about_scale_compare_depths_and_widths_at_the_largest_pool():
-    def member(layers, width, pool, at):
-        return {
-            "layers": layers,
-            "width": width,
-            "pool": pool,
-            "steps": [0, 100],
-            "excess": [0.2, 0.1],
-            "transition": at,
-        }
-
-    found = [member(1, 32, 64, np.inf), member(2, 32, 64, 40.0), member(2, 8, 64, np.inf), member(2, 32, 4, np.inf)]
-    claims = {claim.id: claim for claim in EMERGENCE.claims_of(found, {"uniform": 0.2, "unigram": 0.13})}
-    assert claims["criterion"].holds
-    assert claims["depth.1"].holds
-    assert claims["depth.2"].holds
-    assert claims["width"].holds
-    assert claims["transition.2_32_4"].measured == ">100 (at the end 0.50 of the uniform excess)"
-    for key, changed in (("depth.1", {32: 50.0}), ("width", {8: 10.0})):  # one layer passes; the narrow one is first
-        wrong = [row | {"transition": changed.get(row["width"], 40.0)} for row in found]
-        claims = EMERGENCE.claims_of(wrong, {"uniform": 0.2, "unigram": 0.13})
-        assert not {claim.id: claim for claim in claims}[key].holds
+    deep, narrow, small = (2, 32, 64, 40), (2, 8, 64, np.inf), (2, 32, 4, np.inf)
+    claims = scale_claims((1, 32, 64, np.inf), deep, narrow, small)
+    assert all(claims[key].holds for key in ("criterion", "depth.1", "depth.2", "width"))
+    assert claims["transition.2_32_64"].values == (40,)
+    assert claims["transition.2_32_4"].measured == "inf (finally 1.00)"
+    assert not scale_claims((1, 32, 64, 50), deep, narrow)["depth.1"].holds  # one layer passes
+    assert not scale_claims((1, 32, 64, np.inf), deep, (2, 8, 64, 10))["width"].holds  # the narrow one is first
+    assert not scale_claims((1, 32, 64, np.inf), (2, 32, 64, np.inf), narrow)["depth.2"].holds

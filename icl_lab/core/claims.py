@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Gate = Literal["exact", "order", "report"]
-Numbers = float | Sequence[float] | np.ndarray
+Numbers = Any  # a number, a sequence, or an array of numpy, JAX or xarray
 
 
 class Rule(NamedTuple):
@@ -151,7 +151,7 @@ def claim(
     trials: Any = None,
     labels: Sequence[str] = (),
     condition: str = "",
-    decided: Sequence[Any] = (),
+    decided: Any = (),
     share: float = 1.0,
 ) -> Claim:
     """A claim from numbers and arrays. With no members it decides nothing: its gate becomes "report".
@@ -203,7 +203,7 @@ def first_of(identifier: str, statement: str, distances: Mapping[str, Numbers], 
 
 
 def counted(
-    identifier: str, statement: str, rule: str, count: int, total: int, against: float | None = None, **details: Any
+    identifier: str, statement: str, rule: str, count: int, total: int, against: Numbers | None = None, **details: Any
 ) -> Claim:
     """A claim on one share, `count` of `total` trials.
 

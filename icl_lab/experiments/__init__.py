@@ -2,7 +2,7 @@
 
 from icl_lab.core.claims import Claim, claim, counted, first_of
 from icl_lab.experiments.experiment import Experiment, Found, Trained, Variables, per_prompt
-from icl_lab.experiments.statistics import Mean, distinguishable, mean_over
+from icl_lab.experiments.statistics import Mean, distinguishable, first_step, mean_over, shown_steps
 from icl_lab.report import panels
 from icl_lab.report.vocabulary import COLOURS, SUBJECT
 
@@ -19,7 +19,9 @@ __all__ = [
     "counted",
     "distinguishable",
     "first_of",
+    "first_step",
     "mean_over",
     "panels",
     "per_prompt",
+    "shown_steps",
 ]

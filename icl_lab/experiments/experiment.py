@@ -117,7 +117,8 @@ def measure_all(
 ) -> dict[str, "xarray.Dataset"]:
     """Measure every network of a run: name of a subject → variables [member, …] or [member, step, …].
 
-    Every dataset holds the training log, too: `train_loss` [member, log_step].
+    Every dataset also holds the training log, `train_loss` [member, log_step], and the plain fields of task and model
+    as attributes, such as `task_labels` and `model_layers`.
     """
     return {name: _measure_subject(experiment, name, config, subjects, say) for name in subjects}
 
@@ -146,7 +147,14 @@ def _measure_subject(
     found = found.assign(train_loss=(("member", "log_step"), loss)).assign_coords(log_step=steps)
     for coordinate in COORDINATES:
         found = found.assign_coords({coordinate: ("member", [getattr(one, coordinate) for one in subject.members])})
-    return found.assign_attrs(title=subject.subject.title or name.replace("_", " "))
+    plain = _plain("task", vars(subject.members[0].member.task)) | _plain("model", vars(subject.model.config))
+    return found.assign_attrs(title=subject.subject.title or name.replace("_", " "), **plain)
+
+
+def _plain(prefix: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and words among some fields, as attributes "task_labels" or "model_layers"."""
+    plain = {name: value for name, value in fields.items() if isinstance(value, int | float | str)}
+    return {f"{prefix}_{name}": int(value) if isinstance(value, bool) else value for name, value in plain.items()}
 
 
 STRICT: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "exact", "combine_attrs": "override"}

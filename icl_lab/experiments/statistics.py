@@ -34,7 +34,23 @@ def mean_over(values: "xarray.DataArray", dimension: str = "prompt", draws: int 
     return Mean(array.mean(-1), low, high)
 
 
-def distinguishable(between: Any, to_nearer: Any, resolution: float = RESOLUTION) -> np.ndarray:
+def first_step(passed: Any, steps: Any) -> float:
+    """Return the first step at which something is true; infinite (censored) if it never is.
+
+    Args:
+        passed: [step], booleans.
+        steps: [step].
+    """
+    found = np.flatnonzero(np.asarray(passed))
+    return float(np.asarray(steps)[found[0]]) if len(found) else np.inf
+
+
+def shown_steps(times: Any, last: Any) -> list[str]:
+    """Return steps as text, ">last" for those that are censored."""
+    return [f"{time:.0f}" if np.isfinite(time) else f">{last:.0f}" for time in np.ravel(times)]
+
+
+def distinguishable(between: Any, to_nearer: Any, resolution: Any = RESOLUTION) -> np.ndarray:
     """Return whether two references can be told apart by a network's answers, elementwise.
 
     Their distance must exceed the resolution and the network's distance from the nearer of them: a network farther
