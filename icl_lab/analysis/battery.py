@@ -18,8 +18,7 @@ from icl_lab.core.statistics import contrast
 from icl_lab.core.streams import stream
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.probes.behaviour.battery import BATTERY, ask
-from icl_lab.probes.behaviour.compiled_once import read_all
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read_all
 from icl_lab.tasks import Task
 
 if TYPE_CHECKING:

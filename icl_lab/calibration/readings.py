@@ -11,8 +11,7 @@ from icl_lab.calibration.planted import learner_at
 from icl_lab.core.streams import stream
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import Bank
-from icl_lab.probes.behaviour.battery import BATTERY
-from icl_lab.probes.behaviour.compiled_once import ask_all, read_all
+from icl_lab.probes.behaviour.battery import BATTERY, ask_all, read_all
 
 SIZE = 0.002  # difference of a statistic, which have no unit or are nats, that rounding and refitting may make
 

@@ -23,8 +23,7 @@ from icl_lab.core.errors import InputError
 from icl_lab.core.streams import stream
 from icl_lab.judging.bank import build_bank
 from icl_lab.learners.outside import Function, OutsideLearner, checked, peeks
-from icl_lab.probes.behaviour.battery import BATTERY, ask
-from icl_lab.probes.behaviour.compiled_once import read_all
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read_all
 from icl_lab.store.claims import write_claims
 from icl_lab.store.directory import RunDirectory
 from icl_lab.store.results import write_results

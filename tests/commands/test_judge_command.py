@@ -20,8 +20,7 @@ from icl_lab.core.outcomes import Classes, Real
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import build_bank
 from icl_lab.learners.outside import OutsideLearner, checked, peeks
-from icl_lab.probes.behaviour.battery import BATTERY, ask
-from icl_lab.probes.behaviour.compiled_once import read_all
+from icl_lab.probes.behaviour.battery import BATTERY, ask, read_all
 from icl_lab.report.data import load
 from icl_lab.report.probes import probe_rows, seen_and_predicted
 from icl_lab.report.tally import blocks

@@ -39,7 +39,11 @@ def drawn(task: Task, shifted: bool = False) -> Prompts:
 @pytest.mark.parametrize(("kind", "name"), PROBED)
 def test_a_probe_reads_its_statistics(kind, name):
     task, probe = KINDS[kind], BATTERY[name]
-    found = jax.eval_shape(lambda key: probe.measure(any_learner(task), task, key, PROMPTS), KEY)
+
+    def measure(key: jax.Array) -> jax.Array:
+        return probe.read(any_learner(task), task, probe.vary(task, key, task.sample(key, PROMPTS)))
+
+    found = jax.eval_shape(measure, KEY)
     assert found.shape == (PROMPTS, len(probe.statistics))
 
 

@@ -1,21 +1,18 @@
-"""The battery: behavioural probes that run on any learner of any task where they make sense.
+"""The battery: behavioural probes that run on any learner, each for the tasks it applies to.
 
-They look at the last position's answer, except where their docstring says otherwise, and draw their own prompts, from
-the task's prior: give `task.unseen()` for prompts off its pool. Learners measured with one key see the same prompts, so
-that differences between learners are paired over prompts. They give numbers, never a verdict. What the numbers are for
-which mechanism is said where they are computed.
+They look at the answer at the last position, unless their docstring says otherwise, and sample their own prompts from
+the task's prior; pass `task.unseen()` for prompts off its pool. Learners measured with one key see the same prompts, so
+differences between learners are paired over prompts. Probes return numbers, never a verdict; each documents the values
+that known mechanisms give. See `probe` for how one is run.
 """
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import jax
+import numpy as np
 from jaxtyping import Array, Float
 
-from icl_lab.core.compiling import exact
-from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, as_given, sample
+from icl_lab.learners.answers import Learner
 from icl_lab.learners.reference import has_classes, has_pool, has_real_outcomes
 from icl_lab.probes.behaviour.copying import label_copying, pool_snapping, vary_pool_snapping
 from icl_lab.probes.behaviour.duplication import COPIES, duplication, vary_duplication
@@ -31,6 +28,7 @@ from icl_lab.probes.behaviour.order import (
     vary_joint_probability,
     vary_order_variance,
 )
+from icl_lab.probes.behaviour.probe import PROMPTS, Probe, ask, read
 from icl_lab.probes.behaviour.rollout import implied_prior, vary_implied_prior
 from icl_lab.probes.behaviour.shifts import input_shifts, vary_input_shifts
 from icl_lab.probes.behaviour.spectrum import (
@@ -39,62 +37,22 @@ from icl_lab.probes.behaviour.spectrum import (
     vary_orthogonal_query,
     vary_spectral_filter,
 )
+from icl_lab.probes.behaviour.variants import as_given
 from icl_lab.tasks import Task
 
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """A behavioural measurement.
-
-    Attributes:
-        name: identifier.
-        title: for figures and tables.
-        question: what it asks, one line.
-        statistics: names of the numbers it gives.
-        vary: (task, key, given prompts) → everything that is asked, a pytree.
-        read: (learner, task, asked) → [prompt, statistic], one row per independent prompt.
-        applies: which tasks it makes sense for.
-    """
-
-    name: str
-    title: str
-    question: str
-    statistics: tuple[str, ...]
-    vary: Callable[[Task, Array, Prompts], Any]
-    read: Callable[[Learner, Task, Any], Float[Array, "prompt statistic"]]
-    applies: Callable[[Task], bool]
-
-    def measure(self, learner: Learner, task: Task, key: Array, prompts: int = 64) -> Float[Array, "prompt statistic"]:
-        """Draw prompts from the task's prior, vary and read: pure and jittable, learner and task being pytrees."""
-        sample_key, vary_key = jax.random.split(key)
-        return self.read(learner, task, self.vary(task, vary_key, task.sample(sample_key, prompts)))
-
-    def __call__(self, learner: Learner, task: Task, key: Array, prompts: int = 64) -> Float[Array, "prompt statistic"]:
-        """`measure` at full float32 precision, compiled in parts: only the last, `read`, once more for every learner.
-
-        Raises:
-            ValueError: the task is none that the probe applies to.
-        """
-        if not self.applies(task):
-            raise ValueError(f"task: the probe {self.name} makes no sense for this {type(task).__name__}")
-        return read(self, learner, task, ask(self, task, key, prompts))
+__all__ = ["BATTERY", "Probe", "ask", "ask_all", "has_pairs", "is_regression", "read", "read_all"]
 
 
-def ask(probe: Probe, task: Task, key: Array, prompts: int = 64) -> Any:
-    """What the probe asks any learner, compiled. Of one key all probes start from the same prompts."""
-    sample_key, vary_key = jax.random.split(key)
-    return _vary(probe, task, vary_key, sample(task, sample_key, prompts))
+def ask_all(task: Task, keys: Mapping[str, Array], prompts: int = PROMPTS) -> dict[str, Any]:
+    """Ask every probe that has a key and applies to the task: probe → what it asks."""
+    return {name: ask(BATTERY[name], task, key, prompts) for name, key in keys.items() if BATTERY[name].applies(task)}
 
 
-@exact(effort="once", static=("probe",))
-def _vary(probe: Probe, task: Task, key: Array, given: Prompts) -> Any:
-    return probe.vary(task, key, given)
-
-
-@exact(static=("probe",))
-def read(probe: Probe, learner: Learner, task: Task, asked: Any) -> Float[Array, "prompt statistic"]:
-    """What the learner answers to it, compiled."""
-    return probe.read(learner, task, asked)
+def read_all(
+    learner: Learner, task: Task, asked: Mapping[str, Any], batch: int = PROMPTS
+) -> dict[str, Float[np.ndarray, "prompt statistic"]]:
+    """Read every probe that was asked: probe → statistics of the learner."""
+    return {name: read(BATTERY[name], learner, task, given, batch) for name, given in asked.items()}
 
 
 def has_pairs(task: Task) -> bool:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, answers_to, compiled, expected_targets, label_scale, last_answer, redraw
+from icl_lab.learners.answers import Learner, answers_to, last_answer
+from icl_lab.probes.behaviour.variants import compiled, expected_targets, label_scale, redraw
 from icl_lab.tasks import Pool, Task
 
 COPY = 0.02  # distance to a label, in the labels' standard deviation, that counts as a copy of it

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, last_answer, ratio, redraw
+from icl_lab.learners.answers import Learner, last_answer
+from icl_lab.probes.behaviour.variants import ratio, redraw
 from icl_lab.tasks import Task
 
 QUERIES = 4  # per feature, at least

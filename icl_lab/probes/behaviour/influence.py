@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, ratio, redraw
+from icl_lab.learners.answers import Learner
 from icl_lab.probes.behaviour.responses import label_influence
+from icl_lab.probes.behaviour.variants import ratio, redraw
 from icl_lab.tasks import Task
 
 QUIET = 1e-4  # Σ|a| below which no label moves the answer: rounding of the finite differences

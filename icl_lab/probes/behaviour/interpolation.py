@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, answers_to, expected_targets
+from icl_lab.learners.answers import Learner, answers_to
+from icl_lab.probes.behaviour.variants import expected_targets
 from icl_lab.tasks import Pool, Task
 
 SHARES = (0.25, 0.5, 0.75)

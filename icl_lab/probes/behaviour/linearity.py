@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, answers_to, departure, growth, label_scale, ratio, stack
+from icl_lab.learners.answers import Learner, answers_to, stack
 from icl_lab.probes.behaviour.responses import label_responses, superposed
+from icl_lab.probes.behaviour.variants import departure, growth, label_scale, ratio
 from icl_lab.tasks import Task
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, answers_to, departure, growth, stack
+from icl_lab.learners.answers import Learner, answers_to, stack
+from icl_lab.probes.behaviour.variants import departure, growth
 from icl_lab.tasks import Task
 
 LARGER, STRETCHED = 2.0, 3.0

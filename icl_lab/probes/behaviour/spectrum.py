@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import Learner, answers_to, label_scale, last_answer, stack
+from icl_lab.learners.answers import Learner, answers_to, last_answer, stack
+from icl_lab.probes.behaviour.variants import label_scale
 from icl_lab.tasks import Task
 
 CONDITION = 36.0  # largest over smallest eigenvalue

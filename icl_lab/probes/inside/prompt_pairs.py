@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.answers import draw_pairs
+from icl_lab.probes.behaviour.variants import draw_pairs
 from icl_lab.tasks import Task
 
 
