@@ -30,7 +30,8 @@ from icl_lab.core.statistics import bootstrap_interval
 from icl_lab.formats import Paired
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.answers import sample
-from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
+from icl_lab.learners.constructions import CONSTRUCTIONS
+from icl_lab.mechanisms.controls import random_control
 from icl_lab.models import Model, TransformerConfig
 from icl_lab.probes import induction_scores, mean_attention
 from icl_lab.probes.inside.ablation import joint_ablation_effect, random_sets

@@ -6,7 +6,8 @@ import jax
 import pytest
 
 from icl_lab.core.claims import failed
-from icl_lab.learners.constructions import CONSTRUCTIONS, random_control
+from icl_lab.learners.constructions import CONSTRUCTIONS
+from icl_lab.mechanisms.controls import random_control
 from icl_lab.verify import built
 
 

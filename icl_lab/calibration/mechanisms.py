@@ -13,7 +13,8 @@ from jaxtyping import Array
 
 from icl_lab.calibration.truth import KEYS
 from icl_lab.judging.mechanism import MechanismVerdict, mechanism_verdict
-from icl_lab.learners.constructions import CONSTRUCTIONS, Trained, random_control, reversed_control
+from icl_lab.learners.constructions import CONSTRUCTIONS
+from icl_lab.mechanisms.controls import Trained, random_control, reversed_control
 from icl_lab.tasks import Task
 
 SUPPORTED, REFUTED, NOT_TESTED = 1, -1, 0  # entries of the confusion matrix

@@ -4,8 +4,6 @@ from icl_lab.learners.bayes import matched_moments, tempered_pool_bayes, tempere
 from icl_lab.learners.counts import suffix_counts
 from icl_lab.learners.decoys import label_mean, lasso, previous_label
 from icl_lab.learners.gradient import newton_schulz, newton_with_link
-from icl_lab.learners.modular import modular_elimination, ratio_rule
-from icl_lab.learners.parity import gf2_elimination
 from icl_lab.learners.reference import (
     Reference,
     geometric,
@@ -14,6 +12,7 @@ from icl_lab.learners.reference import (
     has_real_outcomes,
     is_stream,
 )
+from icl_lab.learners.rules import gf2_elimination, modular_elimination, ratio_rule
 from icl_lab.tasks import BooleanRules, ModularRules, Pool, Task
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Array
 
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.hypotheses.base import Signature
-from icl_lab.learners.constructions import random_control
+from icl_lab.mechanisms.controls import random_control
 from icl_lab.mechanisms.tests import MEASUREMENTS, Network
 from icl_lab.tasks import Task
 

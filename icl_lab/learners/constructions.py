@@ -6,14 +6,12 @@ the algorithm's to 1e-4 of their scale at every position that the format answers
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from icl_lab.core.compiling import exact
 from icl_lab.core.outcomes import FLOOR
 from icl_lab.core.prompts import Predictions
 from icl_lab.formats import Format, Paired, Stream
@@ -22,7 +20,6 @@ from icl_lab.learners.gradient import gradient_descent, gradient_descent_plus_pl
 from icl_lab.learners.kernels import softmax_kernel
 from icl_lab.learners.meta import meta_sgd
 from icl_lab.learners.neighbours import nearest_neighbours
-from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.learners.reference import Reference, ReferenceLearner
 from icl_lab.learners.transformer import TransformerLearner
 from icl_lab.models import Model, Params
@@ -31,7 +28,6 @@ from icl_lab.tasks import LinearRegression, MarkovChain, Pool, Task, task_datacl
 
 RATE, CURVATURE, SHARPNESS = 0.4, 0.15, 1.5  # η of gradient steps, γ of GD++, inverse temperature of the kernel
 STEPS = 2
-Trained = TypeVar("Trained", bound=TransformerLearner | RecurrentLearner)
 
 
 @task_dataclass
@@ -68,42 +64,6 @@ class Construction:
     task: Task
     build: Callable[[Any], TransformerLearner]
     algorithm: Callable[[Any], ReferenceLearner]
-
-
-def random_control(learner: Trained, key: Array) -> Trained:
-    """The same model with random weights: every matrix and vector normal, at the root mean square it has.
-
-    The negative control of internal probes: what they find in a construction must be absent here. A matrix that is all
-    zero stays so, and so does a single number, such as a step size: turned round it would not be one of the same size.
-    """
-    return dataclasses.replace(learner, params=_scrambled(learner.params, key))
-
-
-def reversed_control(learner: TransformerLearner) -> TransformerLearner:
-    """The same network whose last layer's heads write −3 times what they did: all its patterns, and a wrong answer.
-
-    A near miss: what is read inside, and where heads look, is as it was. Of looped layers every pass is reversed.
-    """
-    last = str(max(int(name) for name in learner.params["layers"]))
-
-    def turned(path: tuple, leaf: Array) -> Array:
-        names = [getattr(part, "key", part) for part in path]
-        return -3 * leaf if names[:4] == ["layers", last, "attention", "output"] else leaf
-
-    return dataclasses.replace(learner, params=jax.tree_util.tree_map_with_path(turned, learner.params))
-
-
-@exact(effort="once")
-def _scrambled(params: Params, key: Array) -> Params:
-    leaves, structure = jax.tree.flatten(params)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    drawn = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
-
-    def scaled(leaf: Array, noise: Array) -> Array:
-        ratio = jnp.mean(jnp.square(leaf)) / jnp.mean(jnp.square(noise))
-        return (jnp.sqrt(ratio) * noise).reshape(leaf.shape).astype(leaf.dtype) if leaf.ndim else leaf
-
-    return jax.tree.unflatten(structure, [scaled(*pair) for pair in zip(leaves, drawn, strict=True)])
 
 
 def _learner(task: Task, format: Format, model_and_params: tuple[Model, Params]) -> TransformerLearner:

@@ -9,8 +9,9 @@ import pytest
 
 from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.learners.constructions import CONSTRUCTIONS, SphericalRegression, random_control
+from icl_lab.learners.constructions import CONSTRUCTIONS, SphericalRegression
 from icl_lab.learners.reference import has_pool
+from icl_lab.mechanisms.controls import random_control
 from icl_lab.probes import induction_scores
 from icl_lab.tasks import MarkovChain, Task
 

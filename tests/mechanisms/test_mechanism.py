@@ -12,8 +12,9 @@ import pytest
 from icl_lab.core.outcomes import Real
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.judging.mechanism import conclude, mechanism_verdict
-from icl_lab.learners.constructions import CHAIN, CONSTRUCTIONS, POOL, REGRESSION, random_control
+from icl_lab.learners.constructions import CHAIN, CONSTRUCTIONS, POOL, REGRESSION
 from icl_lab.learners.gradient import unrolled_descent
+from icl_lab.mechanisms.controls import random_control
 from icl_lab.mechanisms.descent import State, Steps, explained, iterates, stepped
 from icl_lab.mechanisms.tests import MEASUREMENTS
 from icl_lab.models import constructions as built

@@ -10,8 +10,8 @@ import pytest
 from icl_lab.formats import Interleaved, Paired, Separated
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.judging.mechanism import mechanism_verdict
-from icl_lab.learners.constructions import random_control
 from icl_lab.learners.recurrent import RecurrentLearner
+from icl_lab.mechanisms.controls import random_control
 from icl_lab.mechanisms.fast_weights import has_fast_weights, held, inside, taken
 from icl_lab.models.gated import GatedConfig, GatedModel
 from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel, online_gd

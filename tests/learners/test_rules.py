@@ -1,4 +1,4 @@
-"""Learners of modular rules against their definitions in pure Python, and elimination against the exact posterior."""
+"""Learners of rules against their definitions in pure Python, and elimination against the exact posterior."""
 
 import itertools
 
@@ -9,8 +9,11 @@ import pytest
 
 from icl_lab.core.outcomes import FLOOR, Classes
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.modular import modular_elimination, ratio_rule
+from icl_lab.learners.rules import gf2_elimination, modular_elimination, ratio_rule
+from icl_lab.tasks import BooleanRules
 from icl_lab.tasks.modular_rules import ModularRules
+
+PARITY = BooleanRules(bits=4, examples=9, rules="parity", sparsity=None)
 
 
 def made(modulus, examples=6, noise=0.0, batch=24):
@@ -113,3 +116,36 @@ def test_later_examples_and_the_outcome_itself_do_not_matter(learner):
     edited = prompts.replace(x=prompts.x[:, [0, 1, 2, 6, 5, 4, 3]], y=prompts.y.at[:, 2:].set(0))
     first, second = (probabilities(learner, task, each)[:, :3] for each in (prompts, edited))
     np.testing.assert_array_equal(first, second)
+
+
+@jax.jit
+def eliminate(prompts):
+    return gf2_elimination(PARITY, prompts).mean_target()[..., 1]
+
+
+def test_elimination_over_gf2_is_the_exact_posterior_of_dense_parities():
+    prompts = jax.jit(lambda key: PARITY.sample(key, 32))(jax.random.key(0))
+    bits, y = np.asarray(prompts.x) > 0, np.asarray(prompts.y)
+    found = np.asarray(eliminate(prompts))
+    certain = 0
+    for b, i in itertools.product(*map(range, y.shape)):
+        says = [
+            bits[b, i][list(subset)].sum() % 2
+            for size in range(5)
+            for subset in itertools.combinations(range(4), size)
+            if all(bits[b, j][list(subset)].sum() % 2 == y[b, j] for j in range(i))
+        ]
+        assert abs(found[b, i] - np.mean(says)) < 2 * FLOOR
+        certain += np.mean(says) in (0, 1)
+    assert 0.4 < certain / y.size < 0.9
+
+
+def test_elimination_over_gf2_passes_contradictions_over():
+    """The label of the first example stands."""
+    prompts = jax.jit(lambda key: PARITY.sample(key, 4))(jax.random.key(0))
+    same = jnp.broadcast_to(prompts.x[:, :1], prompts.x.shape)
+    y = jnp.tile(jnp.array([1, 0], jnp.int32), 5)[None].repeat(4, 0)
+    found = np.asarray(eliminate(prompts.replace(x=same, y=y)))
+    any_bit = np.asarray((prompts.x[:, 0] > 0).any(-1))
+    assert any_bit.any()
+    assert (found[any_bit, 1:] > 0.99).all()
