@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
 from icl_lab.config.config import load_config
 from icl_lab.config.subject import Subject
@@ -353,9 +354,14 @@ def test_no_recency_is_told_by_narrow_intervals_only():
     recency = script("recency")
 
     def holds(kind: str, last: float, prompts: int) -> bool:
-        third = np.arange(prompts) % 3
-        values = 0.4 + last * (third == 2) + 0.7 * np.random.default_rng(0).normal(size=prompts)
-        order, level = recency.recall_claims("a", "", kind, [values], third, guess=1.4)
+        place = np.arange(prompts) % 3
+        values = 0.4 + last * (place == 2) + 0.7 * np.random.default_rng(0).normal(size=prompts)
+        data = xarray.Dataset(
+            {"excess": (("member", "prompt"), values[None]), "place": (("member", "prompt"), place[None])},
+            attrs={"title": "", "task_examples": 3, "task_labels": 16, "task_start": 0.0}
+            | {"task_end": 30.0 if kind == "end" else 0.0},
+        )
+        order, level = recency.recall_claims("a", data)
         assert level.gate == "report"
         return bool(order.holds)
 
