@@ -1,17 +1,17 @@
-"""The mechanism verdict: which hypotheses describe how a network works. From internal and causal evidence only.
+"""The mechanism verdict: which hypotheses describe how a network works, from internal and causal evidence only.
 
-Every hypothesis lists the signatures of the circuits that would make it true, with thresholds fixed in advance. All are
-measured on the learner and on its random control, the same model with random weights of the same sizes. A signature
-*tells* something if the learner has it and the control has not. Of one circuit:
+Every hypothesis lists the signatures of the circuits that would make it true, with thresholds fixed in advance. They
+are measured on the learner and on its random control, the same model with random weights of the same sizes. A signature
+is *distinctive* if the learner has it and the control does not. A circuit is
 
-1. a signature that applies and is not there: refuted;
-2. otherwise, with at least one internal and one causal signature that tell: supported;
-3. otherwise: not tested.
+1. refuted if a signature that applies is absent;
+2. otherwise supported if at least one internal and one causal signature are distinctive;
+3. otherwise not tested.
 
-A hypothesis is supported if one of its circuits is; refuted if none is and one is refuted; else not tested. "Refuted"
-means that these circuits are not there: the same algorithm, spread over a network in another way, has no test here. Two
-hypotheses may be supported together, where their circuits are the same: one gradient step is an average with a linear
-kernel. Nothing of the function verdict enters, and the function verdict knows nothing of this one.
+A hypothesis is supported if one of its circuits is, refuted if none is supported and one is refuted, and otherwise not
+tested. "Refuted" means that these circuits are absent; the same algorithm, spread over a network in another way, has no
+test here. Two hypotheses are supported together if their circuits are the same: one gradient step is an average with a
+linear kernel. This verdict and the function verdict do not depend on each other.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from jaxtyping import Array
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.hypotheses.base import Signature
 from icl_lab.mechanisms.controls import random_control
-from icl_lab.mechanisms.tests import MEASUREMENTS, Network
+from icl_lab.mechanisms.measurements import MEASUREMENTS, Network
 from icl_lab.tasks import Task
 
 Numbers = dict[str, dict[str, float]]
@@ -32,14 +32,16 @@ Numbers = dict[str, dict[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """One signature, looked for.
+    """One signature, measured.
 
     Attributes:
-        hypothesis, mechanism, signature: keys of `HYPOTHESES` and names.
+        hypothesis: its key.
+        mechanism: name of the circuit.
+        signature: its name.
         kind: "internal", "causal" or "condition".
-        value, control: the statistic of the learner and of its random control; of a control that it could not be
-            measured on NaN, which tells nothing.
-        threshold: which both must exceed.
+        value: the statistic of the learner.
+        threshold: the signature is there if the statistic is larger.
+        control: the statistic of the random control; NaN, which is never distinctive, if it could not be measured.
     """
 
     hypothesis: str
@@ -52,21 +54,21 @@ class Evidence:
 
     @property
     def passed(self) -> bool:
-        """Whether the learner has it."""
+        """Whether the learner has the signature."""
         return self.value > self.threshold
 
     @property
     def tells(self) -> bool:
-        """Whether the learner has it and the control has not."""
+        """Whether the signature is distinctive: the learner has it and the control does not."""
         return self.passed and self.control <= self.threshold
 
 
 @dataclasses.dataclass(frozen=True)
 class MechanismVerdict:
-    """What is known of how a learner works.
+    """What the evidence says about how a learner works.
 
     Attributes:
-        supported, refuted, not_tested: keys of hypotheses; every one is in one of them.
+        supported, refuted, not_tested: keys of hypotheses; each key is in exactly one of them.
         mechanisms: "KEY: circuit" → "supported", "refuted" or "not tested".
         evidence: all signatures that apply.
     """
@@ -78,16 +80,19 @@ class MechanismVerdict:
     evidence: tuple[Evidence, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data, for JSON."""
         rows = [dataclasses.asdict(row) | {"passed": row.passed, "tells": row.tells} for row in self.evidence]
         return dataclasses.asdict(self) | {"evidence": rows}
 
 
 def measure_all(learner: Network, task: Task, key: Array, found: Numbers | None = None) -> Numbers:
-    """Measurement → statistics, of all that apply.
+    """Run every measurement that applies and return measurement → statistics.
 
     Args:
-        found: of the learner whose control this is, which is looked at in the same way: with as many steps.
+        learner: the network.
+        task: what it was trained on.
+        key: of the prompts.
+        found: statistics of the learner whose control this is, so that both are measured at the same number of steps.
     """
     rows = {
         name: row for name, row in MEASUREMENTS.items() if isinstance(learner, row.of) and row.applies(learner, task)
@@ -96,11 +101,11 @@ def measure_all(learner: Network, task: Task, key: Array, found: Numbers | None 
 
 
 def mechanism_verdict(learner: Any, task: Task, key: Array) -> MechanismVerdict:
-    """Measure the learner and its random control and apply the rule of the module's docstring.
+    """Measure a learner and its random control, and apply the rule in the module's docstring.
 
     Args:
-        learner: of what is neither a `TransformerLearner` nor a `RecurrentLearner` nothing can be tested.
-        task: what it was trained on, or made for; prompts are drawn from it.
+        learner: a `TransformerLearner` or a `RecurrentLearner`; for any other learner nothing is tested.
+        task: what it was trained on, or made for; prompts are sampled from it.
         key: of the prompts, and of the random control.
     """
     if not isinstance(learner, Network):
@@ -112,12 +117,12 @@ def mechanism_verdict(learner: Any, task: Task, key: Array) -> MechanismVerdict:
 
 
 def conclude(learner: Numbers, control: Numbers) -> MechanismVerdict:
-    """The verdict that measured statistics of a learner and of its control lead to."""
+    """Return the verdict for measured statistics of a learner and of its control."""
     evidence, mechanisms, by_state = [], {}, {"supported": [], "refuted": [], "not tested": []}
     for hypothesis in HYPOTHESES:
         circuits: dict[str, list[Evidence]] = {signature.mechanism: [] for signature in hypothesis.mechanisms}
         for signature in hypothesis.mechanisms:
-            circuits[signature.mechanism] += _looked_for(hypothesis.key, signature, learner, control)
+            circuits[signature.mechanism] += _evidence(hypothesis.key, signature, learner, control)
         states = {name: state_of(rows) for name, rows in circuits.items()}
         mechanisms |= {f"{hypothesis.key}: {name}": state for name, state in states.items()}
         evidence += [row for rows in circuits.values() for row in rows]
@@ -128,15 +133,15 @@ def conclude(learner: Numbers, control: Numbers) -> MechanismVerdict:
 
 
 def state_of(rows: list[Evidence]) -> str:
-    """What the signatures of one circuit say together: "supported", "refuted" or "not tested"."""
+    """Return what the signatures of one circuit say: "supported", "refuted" or "not tested"."""
     if not all(row.passed for row in rows):
         return "refuted"
-    telling = {row.kind for row in rows if row.tells}
-    return "supported" if {"internal", "causal"} <= telling else "not tested"
+    distinctive = {row.kind for row in rows if row.tells}
+    return "supported" if {"internal", "causal"} <= distinctive else "not tested"
 
 
-def _looked_for(key: str, signature: Signature, learner: Numbers, control: Numbers) -> list[Evidence]:
-    """One row, or none where the statistic makes no sense for the learner."""
+def _evidence(key: str, signature: Signature, learner: Numbers, control: Numbers) -> list[Evidence]:
+    """Return one row, or none if the statistic makes no sense for the learner."""
     value = learner.get(signature.measurement, {}).get(signature.statistic, math.nan)
     if math.isnan(value):
         return []

@@ -1,22 +1,18 @@
-"""Gradient steps inside a recurrent network: are its fast weights the weights of the steps that are fitted to it?
+"""Gradient steps inside a recurrent network: are its fast weights those of the steps fitted to it?
 
-The implicit learner reads one example after the other, and begins with θ = θ_0:
+The implicit learner reads one example after the other, starting from θ = θ_0:
 
     θ ← θ + A (y_i − θ_a·x_i) x_i,        answer θ·x_q,
 
-A diagonal, θ_a the weights that example i's mini-batch began with: mini-batches are the network's own. Those of one are
-online steps, one for all examples is one batch step. θ_0 = 0 is descent, preconditioned where A's entries differ; a
-learned θ_0 or different entries are an inner loop that was learned. Parameters are fitted to *answers*; the weights
-after every example are then predictions with nothing left to fit.
+with A diagonal and θ_a the weights at the start of example i's mini-batch. Mini-batches are the network's own: those of
+one example are online steps, and one for all examples is a single batch step. θ_0 = 0 is gradient descent,
+preconditioned if A's entries differ; a learned θ_0 or different entries are a learned inner loop. Parameters are fitted
+to *answers*. The weights after every example are then predictions without free parameters.
 
-Features tell of A as far as the answers depend on them: entries are weighed by the squared mean square of their
-feature, and pulled together by a little, so that those which answers leave open decide nothing.
-
-Changed since it was first looked at, with thresholds as they were: what is written is held when keys are exchanged
-(trained networks form a part of the residual in the values), S is seen through the read-out, and features are weighed.
+A feature determines its entry of A only as far as the answers depend on it. Entries are therefore weighed by the
+squared mean square of their feature, and weakly tied to their mean, so that undetermined entries do not matter.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -25,25 +21,156 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from icl_lab.core.prompts import Prompts
 from icl_lab.learners.recurrent import RecurrentLearner
-from icl_lab.mechanisms.descent import explained, least_squares, rolled
-from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel
+from icl_lab.mechanisms.delta_rule_states import answer_with, examples_per_batch, held, inside
+from icl_lab.mechanisms.effects import explained, rolled
+from icl_lab.mechanisms.implicit_descent import least_squares
+from icl_lab.models.recurrent import DeltaRuleModel
 from icl_lab.probes.inside.attention_latents import carriers
 from icl_lab.probes.inside.readout import linear_predictions, thirds
 from icl_lab.tasks import Task
 
 PROMPTS = 384
-TIED = 1e-3  # weight of (A's entries − their mean)², in units of their first guess, against the squared errors' sum
-CORRELATED = 0.05  # of features: more, and A would be no diagonal matrix
-FAINT = 0.01  # share of the largest weight of a feature, below which its entry of A is not looked at
+TIED = 1e-3  # weight of (A's entries − their mean)², in units of their first guess, against the sum of squared errors
+CORRELATED = 0.05  # largest correlation of features at which A is taken to be diagonal
+FAINT = 0.01  # share of the largest weight of a feature, below which its entry of A is ignored
 
 
 class FastSteps(NamedTuple):
-    """Parameters of the implicit learner, in units in which inputs have mean square 1."""
+    """Parameters θ_0 and A of the implicit learner, in units in which inputs have mean square 1."""
 
     initial: Float[Array, " feature"]
     rates: Float[Array, " feature"]
+
+
+class Setting(NamedTuple):
+    """What every fit of the implicit learner is compared with.
+
+    Attributes:
+        examples, y, query: inputs (mean square 1) and labels of the examples, and the query's input.
+        weight: of every feature's entry of A, its squared mean square; they sum to 1.
+        mini_batch: in examples.
+        answers, scale: of the network, and their root mean square.
+        states: W_oᵀS after each example, [example, prompt, key·output].
+        other_keys: answers with another prompt's keys and queries, and what is written with them held.
+        other_start: answers when the loop starts from another prompt's last state.
+    """
+
+    examples: Float[Array, "prompt example feature"]
+    y: Float[Array, "prompt example"]
+    query: Float[Array, "prompt feature"]
+    weight: Float[Array, " feature"]
+    mini_batch: int
+    answers: Float[Array, " prompt"]
+    scale: Float[Array, ""]
+    states: Float[Array, "example prompt entry"]
+    other_keys: Float[Array, " prompt"]
+    other_start: Float[Array, " prompt"]
+
+
+def fast_weights(learner: RecurrentLearner, task: Task, key: Array) -> dict[str, Float[Array, ""]]:
+    """Measure the evidence for gradient steps in the fast weights S of a delta-rule network (`has_fast_weights`).
+
+    Every statistic of `evidence` is measured twice: with any θ_0, and with θ_0 = 0 (names that end in " from zero").
+    """
+    setting = setting_of(learner, task, key)
+    one = jnp.ones(setting.query.shape[-1])
+    found = {"": evidence(setting, FastSteps(one, one)), " from zero": evidence(setting, FastSteps(0 * one, one))}
+    return {name + suffix: value for suffix, table in found.items() for name, value in table.items()}
+
+
+def setting_of(learner: RecurrentLearner, task: Task, key: Array) -> Setting:
+    """Sample prompts, and record the network's answers and states on them and its answers after both patches."""
+    prompts = task.sample(key, PROMPTS)
+    phi, y = task.features(prompts.x), prompts.y[:, :-1]
+    phi = phi / jnp.sqrt(jnp.mean(jnp.square(phi)))
+    answers = learner(prompts).mean_target()[:, -1, 0]
+    strength = jnp.square(jnp.square(phi).mean((0, 1)))
+    own = inside(learner, prompts)
+    theirs = jax.tree.map(rolled, own)
+    tokens = carriers(learner.format, prompts.positions).outcomes[:-1]
+    states = jnp.einsum("btvk,vo->btko", own["after"][:, tokens], learner.params["readout"])
+    keys = {"k": theirs["k"], "q": theirs["q"], "v": held(learner, own, theirs["k"])}
+    return Setting(
+        examples=phi[:, :-1],
+        y=y,
+        query=phi[:, -1],
+        weight=strength / strength.sum(),
+        mini_batch=examples_per_batch(learner, prompts.positions),
+        answers=answers,
+        scale=jnp.sqrt(jnp.mean(jnp.square(answers)) + 1e-12),
+        states=states.reshape(PROMPTS, len(tokens), -1).swapaxes(0, 1),
+        other_keys=answer_with(learner, prompts, keys),
+        other_start=answer_with(learner, prompts, {"initial_state": theirs["after"][:, tokens[-1]]}),
+    )
+
+
+def evidence(setting: Setting, free: FastSteps) -> dict[str, Float[Array, ""]]:
+    """Fit the implicit learner and compare the network's states and patched answers with its predictions.
+
+    - `unexplained`: share of the answers that the fit misses.
+    - `iterates`: share of the variance of θ after an example that a linear read-out of W_oᵀS finds, on held-out
+      prompts; the smallest over examples, −1 if the state is not finite. (A large random network's S as a whole would
+      reveal every second moment of x and y, and with them θ of a batch step.)
+    - `keys`: `explained` share when all keys and queries come from another prompt and what is written with them is
+      `held`. The prediction: the steps of these residuals along those inputs.
+    - `start`: `explained` share when the loop starts from another prompt's last S. The prediction: the steps from that
+      prompt's θ. NaN for a single batch step.
+    - `departure`: the larger of |θ_0·x_q| relative to the answers, and the standard deviation of A's entries relative
+      to their mean.
+    - `downhill`: A's smallest entry over the largest; negative if a step goes up the gradient.
+
+    Args:
+        setting: the network's.
+        free: 1 where a parameter may move, 0 elsewhere.
+    """
+    steps, unexplained = fitted(setting, free)
+    examples, query, weight = setting.examples, setting.query, setting.weight
+    after, residuals = taken(steps.rates, started(setting, steps), examples, setting.y, setting.mini_batch)
+    after = after.swapaxes(0, 1)
+    written = steps.initial + steps.rates * jnp.einsum("be,bef->bf", residuals, rolled(examples))
+    from_theirs = answered(setting, steps, rolled(after[-1]))
+    several = setting.mini_batch < setting.y.shape[1]
+    first = jnp.sqrt(jnp.square(query @ steps.initial).mean()) / setting.scale
+    mean = weight @ steps.rates
+    spread = jnp.sqrt(weight @ jnp.square(steps.rates - mean))
+    seen = jnp.where(weight > FAINT * weight.max(), steps.rates, jnp.inf)
+    return {
+        "unexplained": unexplained,
+        "iterates": decoded_weights(setting.states, after),
+        "keys": explained(setting.other_keys, (written * rolled(query)).sum(-1), setting.answers),
+        "start": explained(setting.other_start, from_theirs, setting.answers) if several else jnp.asarray(jnp.nan),
+        "departure": jnp.maximum(first, spread / jnp.abs(mean)),
+        "downhill": seen.min() / jnp.abs(steps.rates).max(),
+    }
+
+
+def fitted(setting: Setting, free: FastSteps) -> tuple[FastSteps, Float[Array, ""]]:
+    """Return the steps whose answers are nearest to the network's, and the unexplained share of these answers."""
+    features, guess = setting.query.shape[-1], 0.5 / setting.y.shape[1]
+    flat, unravel = ravel_pytree(FastSteps(jnp.zeros(features), jnp.full(features, guess)))
+
+    def errors(vector: Array) -> Array:
+        steps = unravel(vector)
+        return (answered(setting, steps, started(setting, steps)) - setting.answers) / setting.scale
+
+    def errors_and_ties(vector: Array) -> Array:
+        rates = unravel(vector).rates
+        return jnp.concatenate([errors(vector), TIED**0.5 * (rates - rates.mean()) / guess])
+
+    vector = least_squares(errors_and_ties, flat, ravel_pytree(free)[0])
+    return unravel(vector), jnp.square(errors(vector)).mean()
+
+
+def started(setting: Setting, steps: FastSteps) -> Float[Array, "prompt feature"]:
+    """Return θ_0 for every prompt."""
+    return jnp.broadcast_to(steps.initial, setting.query.shape)
+
+
+def answered(setting: Setting, steps: FastSteps, start: Float[Array, "prompt feature"]) -> Float[Array, " prompt"]:
+    """Return the implicit learner's answers to the query when it starts from the given θ."""
+    after, _ = taken(steps.rates, start, setting.examples, setting.y, setting.mini_batch)
+    return (after[:, -1] * setting.query).sum(-1)
 
 
 def taken(
@@ -53,7 +180,7 @@ def taken(
     y: Float[Array, "batch example"],
     mini_batch: int,
 ) -> tuple[Float[Array, "batch example feature"], Float[Array, "batch example"]]:
-    """θ after every example, and the residual y − θ_a·x that its step was made of. `mini_batch` counts examples."""
+    """Return θ after every example, and the residual y − θ_a·x of its step. `mini_batch` counts examples."""
 
     def turn(carry: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], tuple]:
         theta, anchor = carry
@@ -68,143 +195,24 @@ def taken(
     return after.swapaxes(0, 1), residuals.T
 
 
-def fast_weights(learner: RecurrentLearner, task: Task, key: Array) -> dict[str, Float[Array, ""]]:
-    """Evidence for steps in the fast weights S of a delta-rule network. With " from zero" θ_0 = 0, without it any θ_0.
-
-    Statistics: `unexplained`, the share of the answers that the fit misses; `iterates`, the smallest share over
-    examples of the variance of θ after an example that a linear read-out of W_oᵀS finds there, on held-out prompts (of
-    all of S a large random network's would tell every second moment of x and y, and so θ of a batch step); `keys`,
-    the share foreseen (`explained`) of the change of answers when all keys and queries come from another prompt and
-    what is written with them stays (`held`): these residuals' steps along those inputs; `start`, that share when the
-    loop starts from the S that another prompt ended with, and so from its θ; NaN for a single batch step; `departure`,
-    the larger of |θ_0·x_q| against the answers and of the standard deviation of A's entries against their mean;
-    `downhill`, A's smallest entry over the largest: below 0 where a step goes up the gradient. −1 stands for `iterates`
-    of a state that is not finite. Of networks that `has_fast_weights` is true of.
-    """
-    prompts = task.sample(key, PROMPTS)
-    phi, y = task.features(prompts.x), prompts.y[:, :-1]
-    phi = phi / jnp.sqrt(jnp.mean(jnp.square(phi)))
-    examples, query = phi[:, :-1], phi[:, -1]
-    mini_batch = examples_per_batch(learner, prompts.positions)
-    answers = learner(prompts).mean_target()[:, -1, 0]
-    scale = jnp.sqrt(jnp.mean(jnp.square(answers)) + 1e-12)
-    own = inside(learner, prompts)
-    theirs = jax.tree.map(rolled, own)
-    tokens = carriers(learner.format, prompts.positions).outcomes[:-1]
-    states = jnp.einsum("btvk,vo->btko", own["after"][:, tokens], learner.params["readout"])
-    states = states.reshape(PROMPTS, len(tokens), -1).swapaxes(0, 1)  # [example, prompt, key·output]
-    guess, strength = 0.5 / y.shape[1], jnp.square(jnp.square(phi).mean((0, 1)))
-    weight = strength / strength.sum()
+def decoded_weights(
+    states: Float[Array, "example prompt entry"], weights: Float[Array, "example prompt feature"]
+) -> Float[Array, ""]:
+    """Measure the share of the variance of θ that a linear read-out of the states finds; the smallest over examples."""
     score = thirds(PROMPTS)[2]
-
-    def answered(steps: FastSteps, start: Array) -> Array:
-        return (taken(steps.rates, start, examples, y, mini_batch)[0][:, -1] * query).sum(-1)
-
-    def at_start(steps: FastSteps) -> Array:
-        return jnp.broadcast_to(steps.initial, query.shape)
-
-    def look(free: FastSteps) -> dict[str, Array]:
-        flat, unravel = ravel_pytree(FastSteps(jnp.zeros(phi.shape[-1]), jnp.full(phi.shape[-1], guess)))
-
-        def errors(vector: Array) -> Array:
-            steps = unravel(vector)
-            return (answered(steps, at_start(steps)) - answers) / scale
-
-        def errors_and_ties(vector: Array) -> Array:
-            rates = unravel(vector).rates
-            return jnp.concatenate([errors(vector), TIED**0.5 * (rates - rates.mean()) / guess])
-
-        vector = least_squares(errors_and_ties, flat, ravel_pytree(free)[0])
-        steps = unravel(vector)
-        after, residuals = taken(steps.rates, at_start(steps), examples, y, mini_batch)
-        after = after.swapaxes(0, 1)
-        read = jax.vmap(linear_predictions)(states, after)
-        missed = jnp.square((read - after)[:, score]).sum((1, 2))
-        spread = jnp.square((after - after.mean(1, keepdims=True))[:, score]).sum((1, 2))
-        written = steps.initial + steps.rates * jnp.einsum("be,bef->bf", residuals, rolled(examples))
-        along_theirs, from_theirs = (written * rolled(query)).sum(-1), answered(steps, rolled(after[-1]))
-        first = jnp.sqrt(jnp.square(query @ steps.initial).mean()) / scale
-        several = mini_batch < y.shape[1]
-        mean = weight @ steps.rates
-        spread_of_rates = jnp.sqrt(weight @ jnp.square(steps.rates - mean))
-        seen = jnp.where(weight > FAINT * weight.max(), steps.rates, jnp.inf)
-        iterates = jnp.where(spread > 0, 1 - missed / jnp.where(spread > 0, spread, 1.0), 0.0).min()
-        return {
-            "unexplained": jnp.square(errors(vector)).mean(),
-            "iterates": jnp.nan_to_num(iterates, nan=-1.0, neginf=-1.0),
-            "keys": explained(turned, along_theirs, answers),
-            "start": explained(begun, from_theirs, answers) if several else jnp.asarray(jnp.nan),
-            "departure": jnp.maximum(first, spread_of_rates / jnp.abs(mean)),
-            "downhill": seen.min() / jnp.abs(steps.rates).max(),
-        }
-
-    turned = answer_with(learner, prompts, {"k": theirs["k"], "q": theirs["q"], "v": held(learner, own, theirs["k"])})
-    begun = answer_with(learner, prompts, {"initial_state": theirs["after"][:, tokens[-1]]})
-    one = jnp.ones(phi.shape[-1])
-    found = {"": look(FastSteps(one, one)), " from zero": look(FastSteps(0 * one, one))}
-    return {name + suffix: value for suffix, table in found.items() for name, value in table.items()}
-
-
-def config_of(learner: RecurrentLearner) -> DeltaRuleConfig:
-    """Of a delta-rule network."""
-    assert isinstance(learner.model, DeltaRuleModel)
-    return learner.model.config
-
-
-def inside(learner: RecurrentLearner, prompts: Prompts) -> dict[str, Array]:
-    """The values at `RECURRENT_SITES`, and S "before" and "after" a token is written, [prompt, token, value, key]."""
-    found: dict[str, Array] = {}
-
-    def tap(site: str, value: Array) -> Array:
-        found[site.partition(".")[2]] = value
-        return value
-
-    learner.model.apply(learner.params, learner.format.encode(prompts, learner.outcomes), tap=tap)
-    state = found["state"]
-    if config_of(learner).order == "write_read":
-        return found | {"before": jnp.concatenate([found["initial_state"][:, None], state[:, :-1]], 1), "after": state}
-    return found | {"before": state, "after": jnp.concatenate([state[:, 1:], state[:, -1:]], 1)}
-
-
-def held(learner: RecurrentLearner, own: Mapping[str, Array], keys: Array) -> Float[Array, "prompt token value"]:
-    """Values v' with which other keys k' write what was written with the own: v' − A'k' = v − Ak at every token.
-
-    What is subtracted from a label may come out of the values as well as out of the state: this leaves it alone.
-    """
-    tokens = np.arange(keys.shape[1])
-    first = tokens - tokens % config_of(learner).mini_batch
-
-    def read(before: Array, keys: Array) -> Array:
-        return jnp.einsum("btvk,btk->btv", before[:, first], keys)
-
-    errors = own["v"] - read(own["before"], own["k"])
-    written = jnp.cumsum(jnp.einsum("bt,btv,btk->btvk", own["beta"], errors, keys), axis=1)
-    start = own["initial_state"][:, None]
-    return errors + read(jnp.concatenate([start, start + written[:, :-1]], axis=1), keys)
-
-
-def answer_with(learner: RecurrentLearner, prompts: Prompts, values: Mapping[str, Array]) -> Float[Array, " prompt"]:
-    """The last answer with the values at some sites replaced."""
-
-    def tap(site: str, value: Array) -> Array:
-        return values.get(site.partition(".")[2], value)
-
-    inputs = learner.format.encode(prompts, learner.outcomes)
-    read = learner.format.read(prompts.positions)
-    answers = learner.format.read_back(learner.model.apply(learner.params, inputs, read=read, tap=tap))
-    return learner.outcomes.from_natural(answers).mean_target()[:, -1, 0]
-
-
-def examples_per_batch(learner: RecurrentLearner, positions: int) -> int:
-    """The mini-batch in examples: 1, all of them, or where tokens are examples what the network has."""
-    size, tokens = config_of(learner).mini_batch, learner.format.tokens(positions)
-    return positions - 1 if size >= tokens - 1 else size
+    read = jax.vmap(linear_predictions)(states, weights)
+    missed = jnp.square((read - weights)[:, score]).sum((1, 2))
+    spread = jnp.square((weights - weights.mean(1, keepdims=True))[:, score]).sum((1, 2))
+    share = jnp.where(spread > 0, 1 - missed / jnp.where(spread > 0, spread, 1.0), 0.0).min()
+    return jnp.nan_to_num(share, nan=-1.0, neginf=-1.0)
 
 
 def has_fast_weights(learner: Any, task: Task) -> bool:
-    """Whether `fast_weights` says something: of a delta-rule network with steps of one size, in mini-batches of one
-    example, of all, or where tokens are examples of any number, that writes an example with its label's token, and not
-    the query, of which it has no label, before it answers; on features without correlations, where A is diagonal.
+    """Return whether `fast_weights` applies.
+
+    It needs a delta-rule network with steps of one size, in mini-batches of one example, of all examples, or of any
+    number if every example is one token. The network must write an example at its label's token, and must answer before
+    it writes the query, which has no label. The features must be uncorrelated, so that A is diagonal.
     """
     if not isinstance(learner, RecurrentLearner) or not isinstance(learner.model, DeltaRuleModel):
         return False

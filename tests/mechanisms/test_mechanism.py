@@ -15,8 +15,9 @@ from icl_lab.judging.mechanism import conclude, mechanism_verdict
 from icl_lab.learners.constructions import CHAIN, CONSTRUCTIONS, POOL, REGRESSION
 from icl_lab.learners.gradient import unrolled_descent
 from icl_lab.mechanisms.controls import random_control
-from icl_lab.mechanisms.descent import State, Steps, explained, iterates, stepped
-from icl_lab.mechanisms.tests import MEASUREMENTS
+from icl_lab.mechanisms.effects import explained
+from icl_lab.mechanisms.implicit_descent import State, Steps, iterates, stepped
+from icl_lab.mechanisms.measurements import MEASUREMENTS
 from icl_lab.models import constructions as built
 from icl_lab.models.constructions.pool_posterior import pool_posterior
 

@@ -12,7 +12,8 @@ from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.judging.mechanism import mechanism_verdict
 from icl_lab.learners.recurrent import RecurrentLearner
 from icl_lab.mechanisms.controls import random_control
-from icl_lab.mechanisms.fast_weights import has_fast_weights, held, inside, taken
+from icl_lab.mechanisms.delta_rule_states import held, inside
+from icl_lab.mechanisms.fast_weights import has_fast_weights, taken
 from icl_lab.models.gated import GatedConfig, GatedModel
 from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel, online_gd
 from icl_lab.tasks import LinearRegression
