@@ -17,7 +17,7 @@ from icl_lab.core.errors import InputError
 from icl_lab.core.prompts import Categorical, Prompts
 from icl_lab.experiments import first_step, shown_steps
 from icl_lab.experiments.script import members_claim, run_experiment
-from icl_lab.judging.judge import Comparison
+from icl_lab.judging.comparison import Comparison
 from icl_lab.tasks import BooleanRules, LinearRegression, ModularRules
 from icl_lab.training import init_state, stack, train_chunk
 

@@ -15,17 +15,11 @@ from icl_lab.core.prompts import Predictions, Prompts
 from icl_lab.core.statistics import bootstrap_interval, holm, relative
 from icl_lab.formats import Format
 from icl_lab.hypotheses import HYPOTHESES, REFERENCES
-from icl_lab.judging.bank import Bank, Fit, reference_answers
+from icl_lab.judging.bank import Bank, reference_answers
+from icl_lab.judging.comparison import Comparison, compare, zero_predictor
 from icl_lab.judging.duels import NO_DUEL, Duel, duels
-from icl_lab.judging.judge import (
-    Comparison,
-    Verdict,
-    compare,
-    judge,
-    judge_learner,
-    owner_of,
-    zero_predictor,
-)
+from icl_lab.judging.fitting import Fit
+from icl_lab.judging.judge import Verdict, judge, judge_learner, owner_of
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.answers import answers_of
 from icl_lab.learners.outside import OutsideLearner

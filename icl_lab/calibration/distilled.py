@@ -22,9 +22,11 @@ import numpy as np
 from icl_lab.calibration.planted import answers_at
 from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.core.prompts import Predictions, Prompts
+from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.formats import Format, Interleaved, Paired, Stream
 from icl_lab.judging.bank import CALIBRATION, Bank
-from icl_lab.judging.judge import THRESHOLDS, owner_of, zero_predictor
+from icl_lab.judging.comparison import zero_predictor
+from icl_lab.judging.judge import owner_of
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.answers import answers_of
 from icl_lab.models import Model, Params, TransformerConfig

@@ -12,7 +12,8 @@ from icl_lab.calibration.subjects import KnownSubject
 from icl_lab.calibration.truth import judged_without, named, scored, truth_of
 from icl_lab.core.statistics import wilson_interval
 from icl_lab.judging.bank import Bank
-from icl_lab.judging.judge import compare, judge
+from icl_lab.judging.comparison import compare
+from icl_lab.judging.judge import judge
 
 LARGEST = 1e9
 

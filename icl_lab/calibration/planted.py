@@ -11,7 +11,7 @@ import numpy as np
 from icl_lab.core.prompts import Categorical, Point, Predictions, Prompts
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import Bank, reference_answers
-from icl_lab.judging.judge import zero_predictor
+from icl_lab.judging.comparison import zero_predictor
 from icl_lab.learners.reference import ReferenceLearner
 
 LARGEST = 100.0  # times the labels' size in nats, beyond which answers explode

@@ -14,9 +14,12 @@ from icl_lab.calibration.equivalences import reason
 from icl_lab.calibration.needed import needed
 from icl_lab.calibration.readings import Readings
 from icl_lab.calibration.truth import KEYS
+from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.hypotheses import REFERENCES
-from icl_lab.judging.bank import Bank, Fit
-from icl_lab.judging.judge import THRESHOLDS, Comparison, compare, owner_of
+from icl_lab.judging.bank import Bank
+from icl_lab.judging.comparison import Comparison, compare
+from icl_lab.judging.fitting import Fit
+from icl_lab.judging.judge import owner_of
 
 EQUAL = 1e-5  # nats below which two functions are one
 LIMIT = THRESHOLDS.near * THRESHOLDS.floor  # nats that a distance has to exceed for the judge to see it

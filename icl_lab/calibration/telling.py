@@ -8,8 +8,9 @@ import numpy as np
 from icl_lab.calibration.equivalences import EQUIVALENT
 from icl_lab.calibration.expectations import EXPECTATIONS
 from icl_lab.calibration.readings import Readings
-from icl_lab.judging.bank import Bank, Fit
-from icl_lab.judging.judge import THRESHOLDS
+from icl_lab.core.thresholds import THRESHOLDS
+from icl_lab.judging.bank import Bank
+from icl_lab.judging.fitting import Fit
 
 SAME = 1e-5  # mean nats in any regime up to which a pair that algebra calls equal is one function at these parameters
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from icl_lab.core.prompts import Predictions
+from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.hypotheses import HYPOTHESES
 from icl_lab.judging.bank import Bank
-from icl_lab.judging.judge import THRESHOLDS, Comparison, Verdict, compare, judge, owner_of
+from icl_lab.judging.comparison import Comparison, compare
+from icl_lab.judging.judge import Verdict, judge, owner_of
 
 KEYS = tuple(hypothesis.key for hypothesis in HYPOTHESES)
 

@@ -23,9 +23,9 @@ from icl_lab.config.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.config.model_section import describe_network
 from icl_lab.config.subject import Expectation, Subject
 from icl_lab.core.claims import OWN, Claim, claim, counted
+from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import Bank, build_bank
-from icl_lab.judging.judge import THRESHOLDS
 from icl_lab.models import Model
 from icl_lab.store.claims import update_claims
 from icl_lab.store.directory import RunDirectory

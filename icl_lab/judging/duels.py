@@ -1,9 +1,8 @@
-"""Duels: on the prompts on which two fitted references disagree most, whom does the subject follow?
+"""Duels: which of two fitted references does the subject follow on the prompts where they disagree most?
 
-A mean over all prompts may hide a difference that few of them show. The prompts are those of the bank's prompt sets on
-which the two references lie farthest apart, so they depend on the subject through the fitted parameters alone, and the
-calibration prompts, which fitted these, are not among them. Shown beside the verdict, which does not depend on it.
-`probes.discriminating` does the same with prompts of its own, for any two learners.
+A mean over all prompts may hide a difference that appears on few of them. A duel looks only at the scored prompts on
+which the two references lie farthest apart; this choice depends on the subject only through the fitted parameters. The
+verdict does not depend on duels. `probes.behaviour.discriminating` samples its own prompts, for any two learners.
 """
 
 from collections.abc import Sequence
@@ -13,19 +12,20 @@ import numpy as np
 from scipy.stats import binomtest
 
 from icl_lab.core.statistics import wilson_interval
+from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.judging.bank import Bank
-from icl_lab.judging.judge import THRESHOLDS, Comparison
+from icl_lab.judging.comparison import Comparison
 
-SHARE = 0.1  # of the prompts, those on which the two differ most
+SHARE = 0.1  # share of the prompts that a duel looks at
 
 
 class Duel(NamedTuple):
-    """One duel; all NaN where both references are the same function: at most .006 nats apart where they differ most.
+    """One duel. All NaN if the two references are the same function: at most .006 nats apart where they differ most.
 
     Attributes:
-        share, low, high: of the prompts on which the subject is nearer to the challenger, and its 95% interval.
-        p: of an exact two-sided binomial test that it is one half; not corrected.
-        nats: how far apart the two references are there, the mean.
+        share, low, high: share of the prompts on which the subject is nearer to the challenger, and its 95% interval.
+        p: of an exact two-sided binomial test that the share is one half; not corrected.
+        nats: mean distance between the two references on these prompts.
     """
 
     share: float
@@ -36,13 +36,13 @@ class Duel(NamedTuple):
 
 
 def duels(bank: Bank, comparison: Comparison, nearest: str, challengers: Sequence[str]) -> list[Duel]:
-    """The nearest reference against others, each fitted to the subject.
+    """Return the duels of the nearest reference with others, each fitted to the subject.
 
     Args:
-        bank: that gave the comparison.
+        bank: the bank that the comparison was made with.
         comparison: of the subject.
-        nearest: name of its nearest reference.
-        challengers: names of references; "" or the nearest itself: no duel.
+        nearest: name of the nearest reference.
+        challengers: names of references; `NO_DUEL` for "" and for the nearest itself.
     """
     return [_duel(bank, comparison, nearest, name) if name not in ("", nearest) else NO_DUEL for name in challengers]
 

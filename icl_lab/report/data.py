@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from icl_lab.report.subject import PLANTED, Subject, Thresholds, mapping
+from icl_lab.core.thresholds import Thresholds
+from icl_lab.report.subject import PLANTED, Subject, mapping
 
 
 @dataclass(frozen=True)

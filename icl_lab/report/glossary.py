@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icl_lab.report.subject import Thresholds
+from icl_lab.core.thresholds import Thresholds
 
 CLAIMS = {
     "H1": (

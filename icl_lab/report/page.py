@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from icl_lab.core.files import write_atomically
+from icl_lab.core.thresholds import Thresholds
 from icl_lab.report import glossary
 from icl_lab.report.data import Run, load
 from icl_lab.report.faults import faults_table
@@ -16,7 +17,7 @@ from icl_lab.report.files import inline, png, svg
 from icl_lab.report.hypotheses import hypothesis_sections
 from icl_lab.report.layout import Drawing, LeftOut, styled
 from icl_lab.report.sentences import verdict_sentence
-from icl_lab.report.subject import Subject, Thresholds
+from icl_lab.report.subject import Subject
 from icl_lab.report.tables import claims_table, provenance, references_table
 from icl_lab.report.tally import block
 from icl_lab.report.viewer import SCRIPT, viewer

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl_lab.core.statistics import evenly as evenly
+from icl_lab.core.thresholds import Thresholds
 from icl_lab.report.vocabulary import HYPOTHESES, groups_of
 
 if TYPE_CHECKING:
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 
 PLANTED = "planted"
 TRAINED = "trained"
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The verdict rule's constants, drawn but never applied here.
-
-    A reference k is near if D_k ≤ `near`·max(D_j, f) on every prompt set, j being the nearest, and rejected if
-    D_k ≥ `reject`·max(D_j, f) on some, f being `floor` nats or `precision` of the zero predictor's distance; more than
-    `remainder` of that is unexplained. A variation of a reference is nearer than that from a ratio of `nearer` on.
-    """
-
-    near: float = 3.0
-    reject: float = 4.0
-    floor: float = 0.002
-    precision: float = 1e-5
-    remainder: float = 0.02
-    nearer: float = 1.5
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from icl_lab.commands import calibrate as command
 from icl_lab.commands.calibration_records import append, dataset_of, read_records
 from icl_lab.core.errors import InputError
 from icl_lab.core.prompts import Categorical, Point
-from icl_lab.judging.judge import Verdict, compare, judge
+from icl_lab.judging.comparison import compare
+from icl_lab.judging.judge import Verdict, judge
 from icl_lab.store.claims import read_claims
 from icl_lab.store.results import read_results
 from icl_lab.tasks import LinearRegression

@@ -8,7 +8,8 @@ from planting import planted, unlisted
 from icl_lab.core.prompts import Predictions
 from icl_lab.hypotheses import DECOYS, HYPOTHESES, REFERENCES, RIVALS
 from icl_lab.judging.bank import Bank, build_bank
-from icl_lab.judging.judge import Verdict, compare, judge, owner_of
+from icl_lab.judging.comparison import compare
+from icl_lab.judging.judge import Verdict, judge, owner_of
 from icl_lab.tasks import Pool
 
 ALL = pytest.mark.parametrize("hypothesis", HYPOTHESES, ids=[hypothesis.key for hypothesis in HYPOTHESES])

@@ -12,8 +12,8 @@ from icl_lab.calibration.planted import between_grid_points
 from icl_lab.core.prompts import Point
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import CALIBRATION, build_bank, draw_prompts
+from icl_lab.judging.comparison import compare, zero_predictor
 from icl_lab.judging.interpolation import Block, lagrange
-from icl_lab.judging.judge import compare, zero_predictor
 from icl_lab.learners.meta import train_meta_sgd
 from icl_lab.tasks import LinearRegression, Pool
 

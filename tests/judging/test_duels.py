@@ -9,8 +9,8 @@ import pytest
 from icl_lab.core.prompts import Point
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import build_bank
+from icl_lab.judging.comparison import compare
 from icl_lab.judging.duels import SHARE, duels
-from icl_lab.judging.judge import compare
 from icl_lab.tasks import LinearRegression, Pool
 
 NAMES = ("pool_bayes", "population_bayes", "ridge")

@@ -6,7 +6,8 @@ from planting import NOISE, planted, unlisted
 from icl_lab.calibration.planted import answers_at, disturbed
 from icl_lab.hypotheses import DECOYS, REFERENCES
 from icl_lab.judging.bank import build_bank
-from icl_lab.judging.judge import compare, judge, judge_learner, owner_of
+from icl_lab.judging.comparison import compare
+from icl_lab.judging.judge import judge, judge_learner, owner_of
 from icl_lab.tasks import MarkovChain
 
 

@@ -8,8 +8,9 @@ import pytest
 from icl_lab.commands import run as execute
 from icl_lab.commands.run import judge_rule
 from icl_lab.core.statistics import bootstrap_interval
-from icl_lab.judging.judge import THRESHOLDS, Comparison, judge
-from icl_lab.report import subject as report
+from icl_lab.core.thresholds import THRESHOLDS, Thresholds
+from icl_lab.judging.comparison import Comparison
+from icl_lab.judging.judge import judge
 from icl_lab.report.data import _thresholds
 
 REGIMES = ("in_distribution", "fresh_tasks", "shifted")
@@ -141,11 +142,11 @@ def test_references_that_explode_are_far_not_nearest():
 
 
 def test_the_report_reads_the_thresholds_that_a_run_stores(monkeypatch):
-    assert _thresholds({"judge": judge_rule()}) == report.Thresholds(**dataclasses.asdict(THRESHOLDS))
+    assert _thresholds({"judge": judge_rule()}) == Thresholds(**dataclasses.asdict(THRESHOLDS))
     others = {"near": 2.5, "reject": 5.0, "floor": 0.01, "precision": 1e-4, "remainder": 0.1, "nearer": 1.25}
     changed = dataclasses.replace(THRESHOLDS, **others)
     monkeypatch.setattr(execute, "THRESHOLDS", changed)
-    assert _thresholds({"judge": judge_rule()}) == report.Thresholds(**dataclasses.asdict(changed))
+    assert _thresholds({"judge": judge_rule()}) == Thresholds(**dataclasses.asdict(changed))
 
 
 def test_thresholds_are_those_of_the_design():
