@@ -1,1 +1,1 @@
-"""What every other room builds on: prompts, outcomes, statistics, compiling, errors, files. Imports nothing of ours."""
+"""The foundation of all other packages: prompts, outcomes, statistics, compiling, errors, files."""

@@ -1,21 +1,21 @@
-"""The two ways a command ends badly: the input is wrong, or a check failed. Each is one line for the user."""
+"""The two ways in which a command fails: wrong input, or failed work. Each is one line for the user."""
 
 
 class InputError(Exception):
-    """Bad input: one line that names the file or field and says what would be right. The command exits with 2."""
+    """Bad input: one line that names the file or field and says what is right. The command exits with code 2."""
 
 
 class RunError(Exception):
-    """The input was fine and the work failed, for example a loss that is not finite. The command exits with 1."""
+    """Failed work on good input, for example a loss that is not finite. The command exits with code 1."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line; its kind where it says nothing."""
+    """Return the first line of an exception's message, or the name of its class if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...], plural: str = "keys") -> str:
-    """What to write instead of an unknown name: the nearest known one, or all of them.
+    """Return a hint for an unknown name: the nearest known one, or all of them.
 
     >>> nearest("stps", ("steps", "batch"))
     "did you mean 'steps'?"

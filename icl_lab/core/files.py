@@ -1,4 +1,4 @@
-"""How files are written: all of one or nothing of it."""
+"""Write files atomically: all of a file or nothing of it."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, to be written inside; at the end it takes the place of `path`, if all went well.
+    """Yield a temporary path beside `path`, whose file replaces `path` if the block succeeds.
 
-    Folders that lead there are made. A process that is killed leaves it behind, see `sweep`.
+    Creates missing folders. A process that is killed leaves the temporary file behind (`sweep`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -26,18 +26,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """The file holds either what it held before or all of `content`, whenever the process is killed.
+    """Write a file that holds either its old content or all of `content`, whenever the process is killed.
 
-    Folders that lead there are made.
+    Creates missing folders.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def sweep(directory: Path) -> None:
-    """Remove the temporary files in a folder and below that processes left behind which are gone.
+    """Remove temporary files of dead processes in a folder and its subfolders.
 
-    One with this process's own number is another's, of before: call it while nothing is being written.
+    A file with this process's own number counts as one of an earlier process. Call this while nothing is being written.
     """
     for path in directory.rglob(".*.tmp"):
         process = path.name.split(".")[-2]

@@ -1,8 +1,8 @@
-"""Kinds of outcomes: what an answer is made of. Everything that differs between regression and classification is here.
+"""Kinds of outcomes, real numbers or classes: everything that differs between regression and classification.
 
 Learners see outcomes as *targets*, vectors of `size` numbers: the outcome itself, or the one-hot vector of a class.
-Smoothers and copiers average targets; generalised linear learners move natural parameters, whose mean target is given
-by the link: the identity, or softmax.
+Smoothers and copiers average targets. Generalised linear learners compute natural parameters, whose mean target is the
+link of them: the identity, or softmax.
 """
 
 import dataclasses
@@ -14,58 +14,58 @@ from jaxtyping import Array, Float
 
 from icl_lab.core.prompts import Categorical, Point, Predictions
 
-FLOOR = 1e-4  # least share of a class where an average of targets may be zero or negative
+FLOOR = 1e-4  # smallest probability of a class, since an average of targets may be zero or negative
 
 
 @runtime_checkable
 class Outcomes(Protocol):
-    """What every kind of outcome offers. Instances are hashable, so that they can be static jit arguments."""
+    """Interface of a kind of outcome. Instances are hashable, so that they can be static arguments of jit."""
 
     linear: bool  # the link is the identity
     loss: str  # name and unit of `Predictions.loss`, for axes
 
     @property
     def size(self) -> int:
-        """Numbers in a target, and values a model answers per position."""
+        """Length of a target, and number of values a model outputs per position."""
         ...
 
     @property
     def neutral(self) -> float:
-        """Mean target of a learner that knows nothing: 0, or 1/K."""
+        """Mean target of a learner that ignores the prompt: 0, or 1/K."""
         ...
 
     def targets(self, y: Array) -> Float[Array, "*batch target"]:
-        """Outcomes as vectors."""
+        """Return outcomes as vectors."""
         ...
 
     def link(self, natural: Array, axis: int = -1) -> Array:
-        """Mean targets of natural parameters, which lie along `axis`."""
+        """Return the mean targets of natural parameters, which lie along `axis`."""
         ...
 
     def from_natural(self, natural: Float[Array, "*batch target"]) -> Predictions:
-        """Predictions of natural parameters, which is what models answer with."""
+        """Return predictions for natural parameters, which models output."""
         ...
 
     def from_mean(self, mean: Float[Array, "*batch target"]) -> Predictions:
-        """Predictions of averages of targets."""
+        """Return predictions for averages of targets."""
         ...
 
     def certain(self, y: Array) -> Predictions:
-        """The learner that knows the outcome."""
+        """Return the predictions of a learner that knows the outcome."""
         ...
 
     def altered(self, y: Array) -> Array:
-        """Another outcome in place of each, to see what follows from it."""
+        """Return another outcome in place of each, to measure its effect."""
         ...
 
     def check(self, y: Any) -> None:
-        """Raises TypeError, in one line, for outcomes of another kind."""
+        """Raise TypeError, in one line, for outcomes of another kind."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Real:
-    """Real numbers: identity link, answers are points."""
+    """Real numbers: the link is the identity, and answers are points."""
 
     linear = True
     loss = "squared error"
@@ -88,7 +88,7 @@ class Real:
         return Point(jnp.asarray(y))
 
     def altered(self, y: Array) -> Array:
-        """y + 1/16 of the outcomes' root mean square: exact in the labels for learners affine in them."""
+        """Return y plus 1/16 of the root mean square. Effects per unit are exact for learners affine in y."""
         return y + jnp.sqrt(jnp.mean(jnp.square(y))) / 16
 
     def check(self, y: Any) -> None:
@@ -98,7 +98,7 @@ class Real:
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """One of `count` classes, as integers from 0: softmax link, answers are log probabilities."""
+    """One of `count` classes, integers from 0: the link is softmax, and answers are log probabilities."""
 
     count: int
     linear = False
@@ -122,7 +122,7 @@ class Classes:
         return Categorical(jax.nn.log_softmax(natural, axis=-1))
 
     def from_mean(self, mean: Float[Array, "*batch target"]) -> Categorical:
-        """Shares of the classes; what is below 1e-4 counts as 1e-4, so that every logarithm is finite."""
+        """Return predictions for shares of classes. Each is at least 1e-4, so that every logarithm is finite."""
         share = jnp.maximum(mean, FLOOR)
         return Categorical(jnp.log(share) - jnp.log(share.sum(-1, keepdims=True)))
 
@@ -130,7 +130,7 @@ class Classes:
         return Categorical(jnp.log(self.targets(y)))
 
     def altered(self, y: Array) -> Array:
-        """The next class."""
+        """Return the next class."""
         return (y + 1) % self.count
 
     def check(self, y: Any) -> None:
@@ -141,7 +141,7 @@ class Classes:
 
 
 def outcomes_of(predictions: Any) -> Outcomes:
-    """The kind of outcome that predictions (or their shapes) are about."""
+    """Return the kind of outcome that predictions (or their shapes) are about."""
     if isinstance(predictions, Categorical):
         return Classes(predictions.log_probs.shape[-1])
     return Real()

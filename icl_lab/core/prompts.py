@@ -1,7 +1,7 @@
-"""Prompts and the answers to them: the two nouns every other room speaks.
+"""Prompts, and the predictions that answer them.
 
 A prompt is a sequence of pairs (x_0, y_0), …, (x_N, y_N). The answer at position i may use the examples 0..i-1 and the
-query x_i, and nothing later; position N therefore has N examples in context. All arrays lead with a batch axis.
+query x_i, and nothing later. Position N therefore has N examples in context. All arrays lead with a batch axis.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from icl_lab.core.pytrees import pytree_dataclass
 
 LOG_TWO_PI = 1.8378770664093453
-SMALLEST_VARIANCE = 1e-10  # of a density: a noiseless outcome is known to float32 rounding, not exactly
+SMALLEST_VARIANCE = 1e-10  # of a density, because a noiseless outcome is known only up to float32 rounding
 
 Values = Array | np.ndarray  # stored predictions are numpy arrays, live ones jax arrays
 
@@ -29,9 +29,9 @@ class Prompts:
     Attributes:
         x: inputs, [batch, position, feature].
         y: outcomes, [batch, position]: real numbers, or integers from 0 for classes.
-        latent: what produced the outcomes, a pytree with leading batch axis. Only oracles may look.
+        latent: the latent variable behind the outcomes, a pytree with leading batch axis. Only oracles may use it.
         scored: which positions count, [batch, position].
-        description: optional statement of the task, a pytree with leading batch axis.
+        description: optional description of the task, a pytree with leading batch axis.
     """
 
     __no_type_check__ = True  # transformations put tracers, numpy arrays or None into fields; functions check shapes
@@ -48,65 +48,65 @@ class Prompts:
         return self.x.shape[-2]
 
     def replace(self, **changes: Any) -> "Prompts":
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
 
 class Predictions(ABC):
-    """An answer at every position. Subclasses are pytrees."""
+    """Predictions at every position. Subclasses are pytrees."""
 
     __no_type_check__ = True  # see Prompts
 
     @abstractmethod
     def log_prob(self, y: Values) -> Array:
-        """Log density (or probability) of outcomes y, in nats, one value per position."""
+        """Return the log density (or probability) of outcomes y, in nats, one value per position."""
 
     @abstractmethod
     def sample(self, key: Array) -> Array:
-        """One outcome per position."""
+        """Sample one outcome per position."""
 
     @abstractmethod
     def loss(self, y: Values) -> Array:
-        """What training and figures measure: squared error of the mean, or −log probability in nats, per position."""
+        """Return the loss per position: squared error of the mean, or −log probability in nats."""
 
     @abstractmethod
     def mean_target(self) -> Array:
-        """Expected target vector, [..., target]: the mean alone, or the probability of every class."""
+        """Return the expected target, [..., target]: the mean, or the probability of every class."""
 
     @abstractmethod
     def divergence(self, other: "Predictions", unit: Values) -> Array:
-        """Distance to another learner's predictions in nats, one value per position.
+        """Return the distance to another learner's predictions in nats, one value per position.
 
-        Regression: (mean − other.mean)² / (2·unit), where `unit` is a predictive variance that is the same for every
-        learner compared (their own variances would make the comparison meaningless). Categorical: KL(self ‖ other).
+        Regression: (mean − other.mean)² / (2·unit), where `unit` is one predictive variance for all learners compared,
+        because distances in units of their own variances could not be compared. Categorical: KL(self ‖ other).
         """
 
     @abstractmethod
     def answer(self) -> "Predictions":
-        """The part that distances depend on, as plain arrays: a Point for regressions, a Categorical as it is."""
+        """Return the part that distances depend on: a Point for regressions, a Categorical as it is."""
 
     @abstractmethod
     def blend(self, coefficients: Values) -> "Predictions":
-        """Σ_g c_g · prediction_g over a leading axis, in the linear parametrisation; the c_g sum to 1.
+        """Return Σ_g c_g · prediction_g over a leading axis; the c_g sum to 1.
 
-        Coefficients [..., g] give as many blends at once, with the leading axes of the coefficients.
-        Means for regressions, log probabilities (renormalised) for categoricals: Lagrange interpolation between
-        predictions at neighbouring parameters.
+        Means are blended for regressions, and log probabilities (then normalised) for categoricals. Coefficients
+        [..., g] give several blends at once, with the same leading axes. Lagrange interpolation between neighbouring
+        parameters uses this.
         """
 
     @abstractmethod
     def divergence_to_blends(
         self, parts: "Predictions", unit: Values, weight: Values
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """Σ_n weight_n · divergence(self, parts.blend(c))_n as a function of c, [blend, g] → [blend], in nats.
+        """Return the function c ↦ Σ_n weight_n · divergence(self, parts.blend(c))_n, [blend, g] → [blend], in nats.
 
-        What does not depend on c is worked out once, so that a blend costs little. Positions of weight 0 may hold
-        anything; the parts must be finite elsewhere.
+        Terms that do not depend on c are computed once, so that a blend costs little. Positions of weight 0 may hold
+        anything; elsewhere the parts must be finite.
         """
 
 
 class _Regression(Predictions):
-    """What regressions share: the distance depends on means only."""
+    """Base of regressions, whose distance depends on means only."""
 
     mean: Array
 
@@ -130,7 +130,7 @@ class _Regression(Predictions):
     def divergence_to_blends(
         self, parts: Predictions, unit: Values, weight: Values
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """cᵀ R Rᵀ c with the residuals R_gn = (mean − parts.mean_g)_n (weight/2·unit)_n^½, since Σ_g c_g = 1."""
+        """Return c ↦ cᵀ R Rᵀ c with R_gn = (mean − parts.mean_g)_n (weight/2·unit)_n^½, since Σ_g c_g = 1."""
         if not isinstance(parts, _Regression):
             raise TypeError(f"parts: {type(parts).__name__} cannot be compared with a regression; give real outcomes")
         counts = np.asarray(weight) > 0
@@ -147,17 +147,17 @@ class Point(_Regression):
     mean: Float[Array, "*batch position"]
 
     def log_prob(self, y: Values) -> Array:
-        """Raises TypeError: a point has no density. Score it by squared error."""
+        """Raise TypeError: a point has no density. Score it by squared error."""
         raise TypeError("Point predictions have no density; score them by squared error or `divergence`")
 
     def sample(self, key: Array) -> Array:
-        """The mean itself: a point mass."""
+        """Return the mean itself: a point mass."""
         return self.mean
 
 
 @pytree_dataclass
 class Gaussian(_Regression):
-    """Normal predictive N(mean, variance) at each position. As a density the variance counts as 1e-10 at least."""
+    """Normal predictive N(mean, variance) at each position. Densities use a variance of at least 1e-10."""
 
     mean: Float[Array, "*batch position"]
     variance: Float[Array, "*batch position"]
@@ -172,9 +172,9 @@ class Gaussian(_Regression):
 
     @classmethod
     def mix(cls, weight: Array, parts: "Gaussian") -> "Gaussian":
-        """The Gaussian with the mean and variance of Σ_c w_c·part_c, c the leading axis: a *projection* of the mixture.
+        """Return the Gaussian with the mean and variance of Σ_c w_c·part_c, c the leading axis: its *projection*.
 
-        Variance Σ w (v + (m − mean)²), which does not cancel as E[y²] − E[y]² does where the mean is large.
+        The variance is Σ w (v + (m − mean)²), which does not cancel as E[y²] − E[y]² does where the mean is large.
         """
         mean = (weight * parts.mean).sum(0)
         return cls(mean, (weight * (parts.variance + jnp.square(parts.mean - mean))).sum(0))
@@ -182,10 +182,10 @@ class Gaussian(_Regression):
 
 @pytree_dataclass
 class Mixture(_Regression):
-    """A mixture known exactly through two functions, with its mean and variance worked out.
+    """A mixture with exact mean, variance and density, such as the predictive of a posterior over a pool of M tasks.
 
-    The posterior over a pool of M tasks is one. Its components are never stored (M may be 2^20): `log_density` and
-    `draw` stream over them again when asked. A Gaussian with the same moments would lose up to .2 nats a position.
+    Its components are never stored, because M may be 2^20: `log_density` and `draw` compute them again at every call. A
+    Gaussian with the same moments would lose up to .2 nats per position.
 
     Attributes:
         mean, variance: exact moments, [batch, position].
@@ -225,12 +225,12 @@ class Categorical(Predictions):
         return jnp.exp(self.log_probs)
 
     def lapsed(self, rate: Array | float) -> "Categorical":
-        """The same with a share `rate` of uniform guesses: no outcome is impossible, so no divergence infinite."""
+        """Mix in a share `rate` of uniform guesses, so that no outcome is impossible and no divergence infinite."""
         guess = jnp.log(rate / self.log_probs.shape[-1])
         return Categorical(jnp.logaddexp(jnp.log1p(-rate) + self.log_probs, guess))
 
     def divergence(self, other: Predictions, unit: Values) -> Array:
-        """KL(self ‖ other) in nats; `unit` does not enter."""
+        """Return KL(self ‖ other) in nats; `unit` is not used."""
         if not isinstance(other, Categorical):
             raise TypeError(f"other: {type(other).__name__} cannot be compared with Categorical; give log_probs")
         p = jnp.exp(self.log_probs)
@@ -245,7 +245,7 @@ class Categorical(Predictions):
     def divergence_to_blends(
         self, parts: Predictions, unit: Values, weight: Values
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """Σ p log p − Σ_g c_g Σ p·log p_g + Σ_n log Z_n(c), with log Z the normaliser of the blend."""
+        """Return c ↦ Σ p log p − Σ_g c_g Σ p·log p_g + Σ_n log Z_n(c), with Z the normaliser of the blend."""
         if not isinstance(parts, Categorical):
             raise TypeError(f"parts: {type(parts).__name__} cannot be compared with Categorical; give log_probs")
         counts = np.asarray(weight) > 0
@@ -267,5 +267,5 @@ class Categorical(Predictions):
 
     @classmethod
     def mix(cls, weight: Array, parts: "Categorical") -> "Categorical":
-        """The mixture Σ_c w_c·part_c over the leading axis, exactly."""
+        """Return the exact mixture Σ_c w_c·part_c over the leading axis."""
         return cls(jax.nn.logsumexp(parts.log_probs, axis=0, b=weight[..., None]))

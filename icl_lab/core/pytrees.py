@@ -1,4 +1,4 @@
-"""Dataclasses as pytrees whose structure knows which class it is of."""
+"""Dataclasses as pytrees whose structure includes their class."""
 
 import dataclasses
 from typing import Any, TypeVar, dataclass_transform
@@ -9,17 +9,17 @@ Class = TypeVar("Class", bound=type)
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """A field that fixes shapes or code paths: part of the compiled program, not of its data."""
+    """Declare a field that fixes shapes or code paths: part of the compiled program, not of its data."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
 def pytree_dataclass(cls: Class) -> Class:
-    """Frozen dataclass and pytree: `static(...)` fields are structure, all others are data.
+    """Make a class a frozen dataclass and a pytree: `static(...)` fields are structure, all others are data.
 
-    By way of `jax.tree_util.register_pytree_with_keys`, whose nodes are equal only if their classes are. Structures
-    that `register_dataclass` makes are equal for any two classes with the same static values (as of jax 0.10), only
-    their hashes differ: where two hashes share a bucket, `jit` runs the program of one class on data of the other.
+    It uses `jax.tree_util.register_pytree_with_keys`, whose structures are equal only if their classes are. Those of
+    `register_dataclass` are equal for any two classes with the same static values (as of jax 0.10), and only their
+    hashes differ: if two hashes share a bucket, `jit` runs the program of one class on data of the other.
     """
     made: Any = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(made)

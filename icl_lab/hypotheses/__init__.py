@@ -1,4 +1,4 @@
-"""The five hypotheses, the reference bank and the judge."""
+"""The five hypotheses, and the references that represent them, their rivals and decoys."""
 
 from icl_lab.hypotheses.base import Hypothesis
 from icl_lab.hypotheses.bayesian_inference import BAYESIAN_INFERENCE
@@ -17,7 +17,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     IMPLICIT_GRADIENT_DESCENT,
 )
 
-# Every reference with what it speaks for: a hypothesis's key, "rival" or "decoy".
+# Name → (owner, reference). The owner is the key of a hypothesis, "rival" or "decoy".
 REFERENCES: dict[str, tuple[str, Reference]] = {
     reference.name: (owner, reference)
     for owner, references in (

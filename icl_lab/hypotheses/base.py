@@ -1,6 +1,6 @@
-"""What a hypothesis is: a claim, the references that would make it true, and what it predicts inside a network.
+"""What a hypothesis is: a claim, the references that compute what it says, and its signatures inside a network.
 
-References decide the *function* verdict, from behaviour; signatures the *mechanism* verdict, from inside the network.
+References decide the *function* verdict, from behaviour. Signatures decide the *mechanism* verdict, from inside.
 """
 
 import dataclasses
@@ -10,22 +10,22 @@ from typing import Literal
 from icl_lab.learners.reference import Reference
 
 Kind = Literal["internal", "causal", "condition"]
-FAST_WEIGHTS = "fast weights"  # the circuit of gradient steps in a recurrent network, and its measurement
+FAST_WEIGHTS = "fast weights"  # name of the circuit of gradient steps in a recurrent network, and of its measurement
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One thing that must be found inside a network which works as the hypothesis says.
+    """One thing that must be found inside a network that works as the hypothesis says.
 
     Attributes:
         name: identifier, unique within the hypothesis.
-        mechanism: which circuit it belongs to; a hypothesis may have several ("copying", "from the weights").
-        kind: "internal": read inside the network; "causal": answers after something inside was replaced; "condition":
-            has to hold as well, but is no evidence (learned steps that differ from plain ones).
+        mechanism: the circuit it belongs to; a hypothesis may have several ("copying", "from the weights").
+        kind: "internal" if it is read inside the network; "causal" if it is seen in the answers after a patch;
+            "condition" if it must hold but is no evidence (learned steps differ from plain ones).
         statement: one sentence.
-        measurement: the row of `mechanism_tests.MEASUREMENTS` that measures it.
-        statistic: which of its numbers is looked at.
-        above: the signature is there if the number is greater. Fixed in advance.
+        measurement: the row of `mechanisms.measurements.MEASUREMENTS` that measures it.
+        statistic: name of the number in that row.
+        above: the signature is there if the number is larger. Fixed in advance.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Hypothesis:
         key: "H1" … "H5".
         name: for tables and figures.
         claim: one sentence.
-        references: learners that compute what the hypothesis says, on any task they apply to.
-        suffices: reference name → name of a simpler reference of another hypothesis. Where both are near, the simpler
-            one explains the subject and this one adds nothing: it *coincides* and is not supported by itself.
-        mechanisms: the signatures it predicts inside a network, of all circuits that would make it true.
+        references: learners that compute what the hypothesis says, on the tasks they apply to.
+        suffices: reference name → name of a simpler reference of another hypothesis. If both are near, the simpler one
+            explains the subject: this one *coincides* with it and is no support by itself.
+        mechanisms: signatures of all circuits that would make the hypothesis true.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Hypothesis:
 
 
 def steps_in_fast_weights(start: str, suffix: str) -> tuple[Signature, ...]:
-    """The signatures of gradient steps in fast weights that begin at `start`; the statistics end in `suffix`."""
+    """Return the signatures of gradient steps in fast weights from `start`; their statistics end in `suffix`."""
     rows: tuple[tuple[str, Kind, str, str, float], ...] = (
         (
             "downhill in fast weights",

@@ -1,8 +1,8 @@
 """H1: the prompt updates a posterior over latent tasks (Xie et al. 2021; Raventós et al. 2023; Panwar et al. 2023).
 
-The prior is that of the training, so these references have nothing to fit. Ridge and counts with any other penalty or
-pseudo-count are predictives of priors that were never trained on: they belong to H2 (`kernel_regression`), which says
-what they are without a prior. With the training's own they are the same function, and both hypotheses hold together.
+The prior is the training prior, so these references have no free parameters. Ridge and counts with another penalty or
+pseudo-count are predictives of priors that were never trained on. They belong to H2 (`kernel_regression`), which needs
+no prior. At the penalty of the training prior they are the same function, and both hypotheses are supported.
 """
 
 from icl_lab.hypotheses.base import Hypothesis, Signature

@@ -1,7 +1,7 @@
 """H2: labels weighted by similarity (Han et al. 2023): averages, normalised or not, and kernel ridge.
 
-Ridge is kernel ridge with the linear kernel. Of streams the inputs are contexts, and counts are averages whose kernel
-says whether contexts match: the last state (`context_counts`), or more of it the longer the match (`back_off_counts`).
+Ridge is kernel ridge with the linear kernel. In streams the inputs are contexts, and counts are averages whose kernel
+is 1 if the last states match (`context_counts`), or grows with the length of the match (`back_off_counts`).
 """
 
 from icl_lab.hypotheses.base import Hypothesis, Signature
@@ -12,7 +12,7 @@ from icl_lab.learners.reference import Grid, Reference, Scales, geometric, has_r
 
 
 def _bandwidth(scales: Scales) -> Grid:
-    """Bandwidths, and with classes a pseudo-count, which keeps shares above zero."""
+    """Return a grid of bandwidths, and for classes also of pseudo-counts, which keep probabilities above zero."""
     if not scales.classes:
         return {"bandwidth": geometric(0.1 * scales.distance, 3 * scales.distance, 12)}
     return {
@@ -95,7 +95,7 @@ KERNEL_REGRESSION = Hypothesis(
             "with another prompt's attention the answer is the average of these labels with those weights",
             "heads",
             "averaged",
-            0.99,  # random heads of linear attention reach .96: they average labels too, among other things
+            0.99,  # random heads of linear attention reach .96, because they average labels too
         ),
     ),
 )

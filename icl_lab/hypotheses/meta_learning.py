@@ -5,7 +5,7 @@ from icl_lab.learners.meta import MetaParameters, delta_rule, meta_sgd, train_de
 from icl_lab.learners.reference import Reference, geometric, is_stream
 from icl_lab.tasks import Task
 
-# (number of steps, causal). One step has one form only.
+# (number of steps, causal). A single step is the same with and without a causal mask.
 FORMS = ((1, False), (2, False), (5, False), (2, True), (5, True))
 
 
@@ -14,7 +14,7 @@ def _name(steps: int, causal: bool) -> str:
 
 
 def _learn(task: Task) -> dict[str, MetaParameters]:
-    """Starting points and step sizes of all forms, learned on the task in one program."""
+    """Learn starting points and step sizes of all forms on the task, in one program."""
     return {_name(*form): found for form, found in zip(FORMS, train_meta_sgd(task, FORMS), strict=True)}
 
 
@@ -45,7 +45,7 @@ META_LEARNING = Hypothesis(
             applies=is_stream,
         ),
     ),
-    # θ₀ → 0 and A → ηI cost nothing where plain gradient descent of the same form is near as well.
+    # With θ₀ = 0 and A = ηI these are plain gradient descent of the same form.
     suffices={
         "meta_sgd_1": "gd_1",
         "meta_sgd_2": "gd_2",

@@ -9,7 +9,7 @@ from icl_lab.tasks import LabelMapping, Task
 
 
 def has_label_maps(task: Task) -> bool:
-    """Whether items have classes whose labels can be stored."""
+    """Return whether items have classes whose labels can be stored."""
     return isinstance(task, LabelMapping)
 
 

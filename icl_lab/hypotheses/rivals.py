@@ -1,4 +1,4 @@
-"""References outside the five hypotheses: rivals, which are named when near, and decoys, which block a verdict."""
+"""References outside the five hypotheses: rivals, which a verdict only names, and decoys, which block it."""
 
 from icl_lab.learners.bayes import matched_moments, tempered_pool_bayes, tempered_population_bayes
 from icl_lab.learners.counts import suffix_counts
@@ -17,31 +17,31 @@ from icl_lab.tasks import BooleanRules, ModularRules, Pool, Task
 
 
 def is_modular(task: Task) -> bool:
-    """Whether rules are linear modulo p."""
+    """Return whether rules are linear modulo p."""
     return isinstance(task, ModularRules)
 
 
 def has_prime(task: Task) -> bool:
-    """The same with p prime, so that elimination can divide."""
+    """Return whether rules are linear modulo a prime p, so that elimination can divide."""
     return isinstance(task, ModularRules) and all(task.modulus % divisor for divisor in range(2, task.modulus))
 
 
 def is_parity(task: Task) -> bool:
-    """Whether rules are parities of bits."""
+    """Return whether rules are parities of bits."""
     return isinstance(task, BooleanRules) and task.rules == "parity"
 
 
-# A grid of exponents streams over all latents many times, and large pools are nearly populations.
+# A grid of exponents passes over all latents many times, and large pools are close to populations.
 MOST_LATENTS = 512
 
 
 def has_small_pool(task: Task) -> bool:
-    """Whether the prior is a pool of at most MOST_LATENTS tasks."""
+    """Return whether the prior is a pool of at most MOST_LATENTS tasks."""
     return isinstance(task.prior, Pool) and int(task.prior.size) <= MOST_LATENTS
 
 
 def has_small_support(task: Task) -> bool:
-    """Whether the population has at most MOST_LATENTS latents."""
+    """Return whether the population has at most MOST_LATENTS latents."""
     return 0 < task.support <= MOST_LATENTS
 
 
@@ -92,7 +92,7 @@ DECOYS = (
         grid=lambda s: {"concentration": geometric(0.05, 10, 8)},
         applies=is_stream,
     ),
-    # Near misses of Bayesian inference: where one is much nearer than what it varies, that one is not near.
+    # Near misses of Bayesian inference. They yield to the references they vary unless they are clearly nearer.
     Reference(
         "tempered_pool_bayes",
         "tempered posterior over the pool",
