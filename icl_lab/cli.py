@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from icl_lab.commands.ends import Parser, ended, showing
-from icl_lab.core.errors import InputError
+from icl_lab.commands.ends import ended, showing
+from icl_lab.core.errors import InputError, Parser
 
 RUN_HELP = """usage: icl-lab run CONFIG [--output DIRECTORY] [--SETTING VALUE ...]
 

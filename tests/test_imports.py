@@ -33,7 +33,7 @@ WRITES = ("core/files.py",)  # how files are written is core, what is written is
 # What reaches the disk, the screen, the clock or hidden state.
 IMPURE_MODULES = {
     *("glob", "io", "logging", "matplotlib", "netCDF4", "orbax", "os", "pathlib", "pickle", "random", "rich"),
-    *("safetensors", "shutil", "socket", "subprocess", "sys", "tempfile", "time", "yaml"),
+    *("safetensors", "shutil", "socket", "subprocess", "sys", "tempfile", "time", "ruamel", "yaml"),
 }
 IMPURE_CALLS = {"print", "open", "input"}
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml
 from annotated_types import Ge, Len
 
 from icl_lab.calibration.claims import (
@@ -35,6 +34,7 @@ from icl_lab.commands.calibration_records import append, dataset_of, mechanism_d
 from icl_lab.commands.environment import surroundings
 from icl_lab.commands.progress import watch
 from icl_lab.config.named import NamedSettings
+from icl_lab.config.yaml_file import dump_yaml
 from icl_lab.core.streams import stream
 from icl_lab.judging.bank import Bank, build_bank
 from icl_lab.learners.constructions import CONSTRUCTIONS
@@ -106,7 +106,7 @@ def calibrate(config: CalibrationConfig, output: Path | str, say: Say = lambda l
             looked = built + looked
         if looked:
             groups[MECHANISMS] = mechanism_dataset(looked)
-        attributes = surroundings() | {"config": yaml.safe_dump(config.resolved(), sort_keys=False)}
+        attributes = surroundings() | {"config": dump_yaml(config.resolved())}
         write_results(directory, groups, attributes)
         write_claims(directory.claims_file, claims)
         directory.finish()

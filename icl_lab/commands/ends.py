@@ -1,24 +1,15 @@
 """How commands and scripts end: one line and an exit code for everything that can be expected to go wrong."""
 
-import argparse
 import contextlib
 import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 from icl_lab.core.errors import InputError, RunError
 
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 BROKEN_PIPE = 141  # what a shell makes of SIGPIPE
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that leaves usage errors to `ended`, which says them in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import yaml
 
 from icl_lab.analysis.battery import PROMPTS, seen_and_predicted
 from icl_lab.analysis.scores import Judged, analyse
@@ -19,6 +18,7 @@ from icl_lab.commands.environment import surroundings
 from icl_lab.commands.run import describe_task, family_of, judge_rule
 from icl_lab.config.config import JudgeConfig
 from icl_lab.config.named import NamedSettings
+from icl_lab.config.yaml_file import dump_yaml
 from icl_lab.core.errors import InputError
 from icl_lab.core.streams import stream
 from icl_lab.judging.bank import build_bank
@@ -217,7 +217,7 @@ def judge_outside(
             family=family_of(task),
             unit_of_loss=task.outcomes.loss,
         )
-        config_text = yaml.safe_dump(settings.resolved(), sort_keys=False)
+        config_text = dump_yaml(settings.resolved())
         attributes = surroundings() | {"name": spec, "config": config_text, "judge": judge_rule()}
         write_results(directory, {"learner": dataset}, attributes)
         write_claims(directory.claims_file, [])

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import yaml
 from annotated_types import Ge
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +19,7 @@ from icl_lab.commands.run import describe_task
 from icl_lab.config.config import RunConfig
 from icl_lab.config.named import NamedSettings, first_task
 from icl_lab.config.subject import Subject
+from icl_lab.config.yaml_file import dump_yaml
 from icl_lab.core.claims import Claim, Gate, counted
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import build_bank
@@ -81,7 +81,7 @@ def power(config: RunConfig, prompts: int, output: Path | str, say: Say = lambda
                 title=subject.title or name, task=describe_task(task), depth=depth or "any", looked_at=prompts
             )
             claims += claims_of(name, told)
-        attributes = surroundings() | {"config": yaml.safe_dump(settings.resolved(), sort_keys=False)}
+        attributes = surroundings() | {"config": dump_yaml(settings.resolved())}
         write_results(directory, groups, attributes)
         write_claims(directory.claims_file, claims)
         directory.finish()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from icl_lab.analysis.battery import key_of, seen_and_predicted
 from icl_lab.analysis.inside import with_attention, with_mechanism, with_mechanism_over_time
@@ -22,6 +21,7 @@ from icl_lab.commands.train import TrainedSubject, train_subjects, untrained_par
 from icl_lab.config.config import PLANTED, JudgeConfig, RunConfig
 from icl_lab.config.model_section import describe_network
 from icl_lab.config.subject import Expectation, Subject
+from icl_lab.config.yaml_file import dump_yaml
 from icl_lab.core.claims import OWN, Claim, claim, counted
 from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.hypotheses import REFERENCES
@@ -267,7 +267,7 @@ def provenance(config: RunConfig) -> dict[str, Any]:
         "name": config.name,
         "title": config.title,
         "description": config.description,
-        "config": yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True),
+        "config": dump_yaml(config.resolved()),
         "judge": judge_rule(),
     }
 

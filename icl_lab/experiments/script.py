@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icl_lab.commands.ends import Parser, ended, showing
+from icl_lab.commands.ends import ended, showing
 from icl_lab.commands.environment import prepare_jax, surroundings
 from icl_lab.commands.show import claims_table
 from icl_lab.commands.train import TrainedSubject, train_subjects
 from icl_lab.config.config import RunConfig, load_config
 from icl_lab.core.claims import OWN, REPORT, Claim, Gate, claim, failed
-from icl_lab.core.errors import InputError
+from icl_lab.core.errors import InputError, Parser
 from icl_lab.experiments.experiment import Experiment, measure_all
 from icl_lab.store.claims import update_claims
 from icl_lab.store.directory import RunDirectory

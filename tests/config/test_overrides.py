@@ -26,7 +26,16 @@ def test_options_change_what_they_name_and_nothing_else(small, write):
         ("--subjects.a.task.pool", ["16"], 16),
         ("--subjects.a.task.covariance", ["1", "2"], [1.0, 2.0]),
         ("--subjects.a.task.covariance", ["4"], 4.0),
+        ("--subjects.a.task.covariance", ["[[1, 0], [0, 2]]"], [[1.0, 0.0], [0.0, 2.0]]),
         ("--subjects.a.model.normalisation", ["none"], "none"),
+        ("--subjects.a.ensemble.pool", ["4"], [4]),
+        ("--subjects.a.ensemble.pool", [], []),
+        ("--judge.probes", ["martingale"], ["martingale"]),
+        ("--subjects.a.task.pool", ["None"], None),
+        ("--subjects.a.task.pool", ["null"], None),
+        ("--title", ["None"], "None"),
+        ("--title", ["3"], "3"),
+        ("--title", ["a: b # c"], "a: b # c"),
     ],
 )
 def test_types_are_those_of_the_fields(small, write, option, value, path):
@@ -48,12 +57,16 @@ def test_lists_of_sections_stay_as_the_file_has_them(small, write):
     [
         ("--subjects.a.training.stps 3", "did you mean '--subjects.a.training.steps'?"),
         ("--subjects.b.training.steps 3", "did you mean '--subjects.a.training.steps'?"),
-        ("--subjects.a.training.steps many", "--subjects.a.training.steps: invalid literal for int()"),
-        ("--subjects.a.training.steps", "--subjects.a.training.steps"),
-        ("--subjects.a.model.mask sideways", "invalid choice 'sideways'"),
+        ("--subjects.a.training.steps many", "subjects.a.training.steps: 'many' should be a valid integer"),
+        ("--subjects.a.training.steps", "--subjects.a.training.steps: expected one argument"),
+        ("--subjects.a.model.mask sideways", "subjects.a.model.mask: 'sideways' should be 'causal', "),
         ("--subjects.a.model.heads 3", "subjects.a.model.heads: 3 does not divide width 8"),
-        ("--subjects.a.task.noise -1", "subjects.a.task.noise: -1.0 should be greater than or equal to 0"),
-        ("surplus", "surplus"),
+        ("--subjects.a.task.noise -1", "subjects.a.task.noise: -1 should be greater than or equal to 0"),
+        ("surplus", "surplus: no such setting"),
+        ("--seed=3 surplus", "surplus: no such setting"),
+        ("--seed", "--seed: expected one argument"),
+        ("--name 3/4", "name: '3/4' should"),
+        ("--subjects.a.ensemble.pool 4 x", "subjects.a.ensemble.pool.1: 'x' should be a valid integer"),
     ],
 )
 def test_a_bad_option_is_refused_in_one_line(small, write, options, words, capsys):

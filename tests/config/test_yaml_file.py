@@ -40,12 +40,13 @@ def test_values(write, text, value):
     [
         ("", "is empty"),
         ("- 1", "holds a list"),
-        ("a: 1\nb: {c: 1, c: 2}", "line 2: not valid YAML: key 'c' stands twice"),
+        ("a: 1\nb: {c: 1, c: 2}", 'line 2: not valid YAML: found duplicate key "c"'),
         ("a: [1", "not valid YAML"),
         ("a: !!python/object:os.system {}", "line 1: not valid YAML"),
         ("a: " + "[" * 5000, "not valid YAML"),
         ("a: " + "9" * 5000, "not valid YAML"),
-        ("? [a, b]\n: 1", "not valid YAML"),
+        ("? [a, b]\n: 1", "the key ('a', 'b') should be a name"),
+        ("1: 2", "the key 1 should be a name"),
     ],
 )
 def test_what_is_no_mapping_is_refused_in_one_line(write, text, words):
