@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from icl_lab.core.statistics import bootstrap_interval
-from icl_lab.judging.judge import THRESHOLDS
+from icl_lab.core.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
     import xarray
