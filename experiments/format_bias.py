@@ -114,7 +114,7 @@ def figure(found):
         places = np.arange(pair[0].sizes["change"])
         for data, shift, (words, colour) in zip(pair, (-0.17, 0.17), TWINS.values(), strict=True):
             values = np.maximum(data.moved, FLOOR)
-            panels.dots(axis, places + shift, values, colour, f"trained in {words}", spread=0.08)
+            panels.dots(axis, places + shift, values, colour, f"trained in {words}", spread=0.06)
         naive = np.where(pair[0].naive > FLOOR, pair[0].naive, np.nan)
         axis.hlines(
             naive, places - 0.36, places + 0.36, color="#777777", lw=1.4, label="exact, by the layout of training"
@@ -127,7 +127,7 @@ def figure(found):
         axis.set_xticks(places, pair[0].words.values, rotation=25, ha="right")
         axis.set(title=family, ylim=(FLOOR, None))
     axes[0, 0].set_ylabel("last answer moved (nats)")
-    axes[0, 0].set_ylim(top=4 * axes[0, 0].dataLim.y1)
+    axes[0, 0].set_ylim(top=4 * max(axis.dataLim.y1 for axis in axes[0]))
     drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     drawn.suptitle("Changes of format that leave what the prompt says unchanged")
     return drawn

@@ -9,13 +9,9 @@ Claim     Planted references are identified, .97 of them on linear regression at
 Source    This lab's own control, on prompts, pools, parameters and noise of seeds that the rule was not chosen on.
 Time      quick: four minutes on two cores. paper: all families at full size, not yet run.
 
-What `icl-lab calibrate` does, at the size of the preset, and a page with the matrix of what was planted against what
-was said. The preset's own subjects are transformers taught by a reference: they are judged as well, where they come
-near enough to their teacher to be known by it. A rate is shown as count and 95% interval (Wilson 1927); the gates look
-at the rate itself, where it could be met with one learner missed.
-
-In quick, two draws and 64 prompts, 42 of 43, 47, 42 and 34 of 48 are identified on regression at no, low, middle and
-high noise, 46, 46, 45 and 43 of 46 on chains; false 0 of 80 and 1 of 74, too few to bound it by .02 (.030, a report).
+What `icl-lab calibrate` does, at the size of the preset, and a page with the matrix of planted against identified. The
+preset's own subjects are transformers taught by a reference; those near enough to their teacher are judged as well. A
+rate is shown with its 95% interval (Wilson 1927); it is a gate only where one learner could be missed.
 """
 
 from typing import Any
@@ -28,9 +24,9 @@ from icl_lab.calibration.truth import named, scored, truth_of
 from icl_lab.commands.calibrate import CalibrationConfig, calibrate
 from icl_lab.commands.train import TrainedSubject
 from icl_lab.config.config import RunConfig
-from icl_lab.core.claims import Claim
+from icl_lab.core.claims import Claim, claim
 from icl_lab.core.errors import InputError
-from icl_lab.experiments.script import Subjects, run_experiment, said
+from icl_lab.experiments.script import Subjects, run_experiment
 from icl_lab.judging.bank import build_bank
 from icl_lab.judging.judge import compare, judge
 from icl_lab.learners.answers import answers_of
@@ -60,7 +56,7 @@ def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> l
 
 
 def taught(config: RunConfig, subject: TrainedSubject) -> Claim:
-    """Of every student near enough to its teacher, what is named is true of the teacher, and something is."""
+    """Every student near enough to its teacher is identified as one of the teacher's hypotheses."""
     member = subject.members[0].member
     teacher = member.teacher
     assert isinstance(teacher, ReferenceLearner)
@@ -68,23 +64,23 @@ def taught(config: RunConfig, subject: TrainedSubject) -> Claim:
     function = jax.tree.map(np.asarray, answers_of(teacher, bank.prompts))
     delta = apart(bank, function, function)[1]
     truth = truth_of(bank, function, teacher.reference.name, delta)
-    shown, right = [], []
+    excess, labels, right = [], [], []
     for index in range(len(subject.members)):
         student = jax.tree.map(np.asarray, answers_of(subject.learner(index), bank.prompts))
-        excess = float(np.max(np.divide(*apart(bank, student, function))))
+        excess.append(float(np.max(np.divide(*apart(bank, student, function)))))
         verdict = judge(compare(bank, student))
-        if excess <= 1:
+        labels.append("+".join(named(verdict)) or verdict.status)
+        if excess[-1] <= 1:
             right.append(scored(verdict, truth)["identified"])
-        shown.append(f"{excess:.2f} δ, {'+'.join(named(verdict)) or verdict.status}")
-    statement = f"transformers taught by {teacher.reference.title} and within δ of it are identified as such"
-    return said(
-        id=f"taught.{teacher.reference.name}",
-        statement=statement,
+    return claim(
+        f"taught.{teacher.reference.name}",
+        f"transformers taught by {teacher.reference.title} and within δ of it are identified; distances in units of δ",
+        "condition",
+        excess,
         source=SOURCE,
-        expected=f"a part of {'+'.join(truth.hypotheses)}",
-        tolerance=None,
-        measured=f"{sum(right)} of {len(right)} that count: {'; '.join(shown)}",
-        holds=all(right) if right else None,
+        labels=labels,
+        condition=f"a part of {'+'.join(truth.hypotheses)}, of each within δ",
+        decided=right,
         gate="order" if right else "report",
     )
 
