@@ -10,45 +10,28 @@ Source    algebra (the posterior over the pool, names as evidence); Xie et al. 2
           question, which they ask of language models.
 Time      quick: three minutes on one core. paper: on an accelerator, not yet run.
 
-Tasks are chains of a pool. With p the true next-state distribution, the gain of a description after i demonstrations is
-Σ_y p(y) [log q(y | with it) − log q(y | without)] in nats, q the learner's answer; descriptions are as reliable as in
-the learner's own training. The exact learner is the posterior over the pool that knows how reliable they are. Where
-all descriptions name another chain than the one shown, the share of the answer that follows them is the least-squares
-weight of `icl_lab.stress.perturbations.description.share_followed`; its crossing is the first number of demonstrations,
-between whole ones by a line, at which it falls to one half. Nothing says that the exact gain of unreliable descriptions
-in chains must fall from position to position; that it does here is computed.
-
-Names that are right in 80% of the prompts save .17 nats without demonstrations and .009 after 31, exactly; the networks
-.18 and .016 to .023. Trained further on names that are right in 98%, they save .29 and .031 to .037 (exactly .29 and
-.013): a gap of .02 nats stays. Against demonstrations of another chain the name loses in every seed, but later than it
-should: from four demonstrations on before (the exact learner: 3.5) and from 13 to 15 on after (6.7). Further training
-makes networks believe descriptions more than it gives reason to, and the share that follows them ends at .34 to .36
-where the exact learner's is at .05.
+With p the true next-state distribution and q the learner's answer, the gain of a description is
+Σ_y p(y) [log q(y | with it) − log q(y | without)]. Where all descriptions name another chain, the share of the answer that follows them is a
+least-squares weight (`share_followed`); its crossing is the number of demonstrations at which it falls to one half.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from icl_lab.config.config import RunConfig
-from icl_lab.core.claims import Claim
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
-from icl_lab.core.statistics import bootstrap_interval
-from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
-from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS, SUBJECT
-from icl_lab.store.directory import RunDirectory
+from icl_lab.core.statistics import bootstrap
+from icl_lab.experiments import COLOURS, SUBJECT, Experiment, claim, mean_over, panels
+from icl_lab.learners.answers import answers_of
 from icl_lab.stress.perturbations.description import share_followed
 
-SOURCE = "algebra; S8"
 ENOUGH = 4096  # prompts on which the exact learner is worked out
 WORTHLESS = 0.02  # nats: the exact gain after all demonstrations is below
 RISE = 3.0  # standard errors that the exact gain may rise by from one position to the next
-RESAMPLES = 500
 
 
 class Asked(NamedTuple):
@@ -68,56 +51,61 @@ class Asked(NamedTuple):
     answers: tuple[Predictions, Predictions]
 
 
-@jax.jit
-def ask(task: Any, told: Any, key: Array) -> Asked:
-    """Prompts of the task `told`, all described; the exact learner takes them for prompts of `task`."""
-    with jax.default_matmul_precision("highest"):
-        prompts = told.replace(dropout=0.0).sample(key, ENOUGH)
-        silent = prompts.replace(description=jnp.zeros_like(prompts.description))
-        truth = jax.vmap(task.outcome)(prompts.latent, prompts.x).mean_target()
-        members = jax.vmap(task.pool_latent)(prompts.description.argmax(-1))
-        named = jax.vmap(task.outcome)(members, prompts.x).mean_target()
-        return Asked(
-            prompts, silent, truth, named, tuple(task.posterior_predictive(each) for each in (prompts, silent))
-        )
+@exact
+def ask(task, source, key):
+    """Prompts of the task `source`, all described; the exact learner takes them for prompts of `task`."""
+    prompts = source.replace(dropout=0.0).sample(key, ENOUGH)
+    silent = prompts.replace(description=jnp.zeros_like(prompts.description))
+    truth = jax.vmap(task.outcome)(prompts.latent, prompts.x).mean_target()
+    members = jax.vmap(task.pool_latent)(prompts.description.argmax(-1))
+    named = jax.vmap(task.outcome)(members, prompts.x).mean_target()
+    return Asked(prompts, silent, truth, named, tuple(task.posterior_predictive(each) for each in (prompts, silent)))
 
 
-@jax.jit
-def both_answers(learner: Any, prompts: Prompts, silent: Prompts) -> tuple[Predictions, Predictions]:
-    """A network's answers with and without the description, at full precision."""
-    with jax.default_matmul_precision("highest"):
-        return learner(prompts), learner(silent)
+def prepare(trained):
+    """Prompts whose descriptions agree with the demonstrations, and prompts whose descriptions contradict them."""
+    agreeing = ask(trained.task, trained.task, trained.key("descriptions: agreeing"))
+    return agreeing, ask(trained.task, trained.task.replace(error=1.0), trained.key("descriptions: contradicting"))
 
 
-def gain(truth: Array, answers: tuple[Any, Any]) -> np.ndarray:
+def gain(truth, answers):
     """Σ_y p(y) [log q(y | described) − log q(y | not)], [prompt, position], nats."""
     described, silent = answers
     return np.asarray((truth * (described.log_probs - silent.log_probs)).sum(-1), float)
 
 
-class Curve(NamedTuple):
-    """A curve over positions with its 95% interval over prompts."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+def followed(answer, asked):
+    """Parts and wholes [prompt, position] of the share of answers that follows the description."""
+    return [np.asarray(each, float) for each in share_followed(answer.mean_target(), asked.named, asked.truth)]
 
 
-def mean_curve(values: np.ndarray) -> Curve:
-    """The mean over prompts, of [prompt, position]."""
-    low, high = np.transpose([bootstrap_interval(column) for column in values.T])
-    return Curve(values.mean(0), low, high)
+def measure(trained):
+    """Gain, share that follows contradicting descriptions, and mean KL from the exact learner with and without them."""
+    agreeing, against = jax.tree.map(lambda leaf: leaf[: trained.prompts], trained.prepared)
+    own = [answers_of(trained.learner, prompts) for prompts in (agreeing.prompts, agreeing.silent)]
+    parts, wholes = followed(answers_of(trained.learner, against.prompts), against)
+    excess = [one.divergence(other, jnp.ones(())).mean() for one, other in zip(agreeing.answers, own, strict=True)]
+    found = {"gain": gain(agreeing.truth, own), "parts": parts, "wholes": wholes}
+    return {name: (("prompt", "position"), value) for name, value in found.items()} | {
+        "excess": (("described",), excess)
+    }
 
 
-def ratio_curve(parts: np.ndarray, wholes: np.ndarray) -> Curve:
-    """Σ parts / Σ wholes over prompts, both [prompt, position]."""
-    count = len(parts)
-    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    low, high = np.quantile((drawn @ parts) / (drawn @ wholes), [0.025, 0.975], axis=0)
-    return Curve(parts.sum(0) / wholes.sum(0), low, high)
+def exact_learner(trained):
+    """The same of the exact learner, on more prompts."""
+    agreeing, against = trained.prepared
+    parts, wholes = followed(against.answers[0], against)
+    found = {"exact_gain": gain(agreeing.truth, agreeing.answers), "exact_parts": parts, "exact_wholes": wholes}
+    return {name: (("exact_prompt", "position"), value) for name, value in found.items()}
 
 
-def crossing(share: np.ndarray, level: float = 0.5) -> float:
+def ratio_curve(parts, wholes):
+    """Σ parts / Σ wholes over prompts, both [prompt, position], with its interval."""
+    parts, wholes = np.asarray(parts), np.asarray(wholes)
+    return bootstrap(lambda weight: (weight @ parts) / (weight @ wholes), len(parts))
+
+
+def crossing(share, level=0.5):
     """The first place where the share falls to the level, by a line between whole numbers; ∞ where it never does."""
     below = np.flatnonzero(share <= level)
     if len(below) == 0:
@@ -129,177 +117,88 @@ def crossing(share: np.ndarray, level: float = 0.5) -> float:
     return first - 1 + float((before - level) / (before - after))
 
 
-class Found(NamedTuple):
-    """One subject: curves of the exact learner and of every member, and how far members are from the exact learner.
-
-    Attributes:
-        exact_gain: [prompt, position] of the exact learner, on all prompts.
-        gains: [prompt, position] of every member, on fewer.
-        exact_share, shares: what follows descriptions that contradict.
-        excess: of every member, mean KL from the exact learner with and without descriptions, nats.
-    """
-
-    title: str
-    exact_gain: np.ndarray
-    gains: list[np.ndarray]
-    exact_share: Curve
-    shares: list[Curve]
-    excess: list[tuple[float, float]]
-
-
-def look(subject: Any, config: RunConfig) -> Found:
-    """Everything that is measured of one subject."""
-    task = subject.members[0].member.task
-    count, seed = config.judge.prompts, config.judge.seed
-    agreeing = ask(task, task, stream(seed, "descriptions: agreeing"))
-    against = ask(task, task.replace(error=1.0), stream(seed, "descriptions: contradicting"))
-    fewer, conflict = (jax.tree.map(lambda leaf: leaf[:count], each) for each in (agreeing, against))
-    gains, shares, excess = [], [], []
-    for index in range(len(subject.members)):
-        answers = both_answers(subject.learner(index), fewer.prompts, fewer.silent)
-        gains.append(gain(fewer.truth, answers))
-        exact = zip(fewer.answers, answers, strict=True)
-        excess.append(tuple(float(a.divergence(b, jnp.ones(())).mean()) for a, b in exact))
-        told, _ = both_answers(subject.learner(index), conflict.prompts, conflict.silent)
-        shares.append(followed(told, conflict))
-    return Found(
-        subject.subject.title,
-        gain(agreeing.truth, agreeing.answers),
-        gains,
-        followed(against.answers[0], against),
-        shares,
-        excess,
-    )
-
-
-def followed(answer: Predictions, asked: Asked) -> Curve:
-    """The share of answers that follows the description, by number of demonstrations."""
-    parts, wholes = share_followed(answer.mean_target(), asked.named, asked.truth)
-    return ratio_curve(np.asarray(parts, float), np.asarray(wholes, float))
-
-
-def shown(curve: Curve, at: int) -> str:
-    return f"{curve.value[at]:.3f} ({curve.low[at]:.3f} to {curve.high[at]:.3f})"
-
-
-def rises(values: np.ndarray) -> float:
+def rises(values):
     """The largest rise of the mean of [prompt, position] from one position to the next, in its standard errors."""
     steps = np.diff(values, axis=1)
     return float((steps.mean(0) / (steps.std(0) / np.sqrt(len(steps)))).max())
 
 
-def claims_of(name: str, found: Found) -> list[Claim]:
-    """What one subject and its exact learner show."""
-    last, rise = found.exact_gain[:, -1].mean(), rises(found.exact_gain)
-    curves = [mean_curve(gains) for gains in found.gains]
-    falls = [bootstrap_interval(gains[:, 0] - gains[:, -1]) for gains in found.gains]
-    gaps = [gains[:, -1] - found.exact_gain[: len(gains), -1] for gains in found.gains]
-    return [
-        said(
-            f"{name}.exact_gain",
-            f"the exact gain of a description never rises with demonstrations and ends below, nats, {found.title}",
-            SOURCE,
-            f"below {WORTHLESS}",
-            f"rises of at most {RISE:g} standard errors",
-            f"{found.exact_gain[:, 0].mean():.3f} → {last:.4f}; largest rise {rise:+.1f} standard errors",
-            last < WORTHLESS and rise < RISE,
-            "exact",
-        ),
-        members_claim(
-            f"{name}.gain",
-            f"the network's gain is larger without demonstrations than after all of them, nats, {found.title}",
-            SOURCE,
-            "smaller in the end, by more than the interval",
-            [f"{curve.value[0]:.3f} → {shown(curve, -1)}" for curve in curves],
-            [low > 0 for low, _ in falls],
-        ),
-        members_claim(
-            f"{name}.gap",
-            f"the network's gain above the exact one after all demonstrations, nats, {found.title}",
-            SOURCE,
-            0.0,
-            [shown(mean_curve(gap[:, None]), 0) for gap in gaps],
-            [bool(np.prod(bootstrap_interval(gap)) <= 0) for gap in gaps],
-            gate="report",
-        ),
-        members_claim(
-            f"{name}.who_wins",
-            "share of the answer that follows a description against 0 and against all demonstrations of another chain "
-            f"(the exact learner: {shown(found.exact_share, 0)} and {shown(found.exact_share, -1)}), {found.title}",
-            SOURCE,
-            "above one half, then below",
-            [f"{shown(curve, 0)} and {shown(curve, -1)}" for curve in found.shares],
-            [bool(curve.low[0] > 0.5 > curve.high[-1]) for curve in found.shares],
-        ),
-        members_claim(
-            f"{name}.excess",
-            f"mean KL from the exact learner with and without descriptions, nats, {found.title}",
-            SOURCE,
-            0.0,
-            [f"{told:.4f} and {untold:.4f}" for told, untold in found.excess],
-            [True for _ in found.excess],
-            gate="report",
-        ),
-    ]
+def shares(data):
+    """The share that follows descriptions: the exact learner's curve, and one per network."""
+    own = [ratio_curve(data.parts[member], data.wholes[member]) for member in range(data.sizes["member"])]
+    return ratio_curve(data.exact_parts, data.exact_wholes), own
 
 
-def moved(name: str, before: Found, after: Found) -> Claim:
-    """Where description and demonstrations are level, before and after further training."""
-    exact = [crossing(found.exact_share.value) for found in (before, after)]
-    pairs = [(crossing(a.value), crossing(b.value)) for a, b in zip(before.shares, after.shares, strict=True)]
-    return members_claim(
-        f"{name}.crossing",
-        f"demonstrations of another chain that a description outweighs, {before.title} → {after.title} "
-        f"(the exact learners: {exact[0]:.1f} → {exact[1]:.1f})",
-        SOURCE,
-        "more after than before" if exact[1] > exact[0] else "fewer after than before",
-        [f"{a:.1f} → {b:.1f}".replace("inf", "never") for a, b in pairs],
-        [bool((b - a) * (exact[1] - exact[0]) > 0) for a, b in pairs],
-        gate="report",
-    )
+def gain_claims(name, data):
+    """The worth of a description to the exact learner and to the networks."""
+    gains, title = data.exact_gain.mean("exact_prompt").values, data.title
+    rise = rises(data.exact_gain.values)
+    yield claim(
+        f"{name}.exact_gain", f"exact gain of a description after all demonstrations, {title}", "condition", gains[-1],
+        condition=f"below {WORTHLESS} nats, and no rise of {RISE:g} standard errors with demonstrations", unit="nats",
+        labels=[f"from {gains[0]:.3f}; largest rise {rise:+.1f} standard errors"],
+        decided=[gains[-1] < WORTHLESS and rise < RISE], gate="exact",
+    )  # fmt: skip
+    fall = mean_over(data.gain.isel(position=0) - data.gain.isel(position=-1))
+    text = f"the network's gain without demonstrations less that after all of them, {title}"
+    yield claim(f"{name}.gain", text, "clearly_above", fall.value, 0.0, interval=fall.interval, unit="nats")
+    exact = data.exact_gain.isel(position=-1).values[: data.sizes["prompt"]]
+    gap, text = mean_over(data.gain.isel(position=-1) - exact), f"the network's final gain above the exact one, {title}"
+    details = {"interval": gap.interval, "unit": "nats", "gate": "report"}
+    yield claim(f"{name}.gap", text, "contains", gap.value, 0.0, **details)
+    text, labels = f"mean KL from the exact learner with descriptions, and without, {title}", data.excess[:, 1].values
+    words = [f"{value:.4f} without" for value in labels]
+    yield claim(f"{name}.excess", text, "report", data.excess[:, 0], unit="nats", labels=words)
 
 
-def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
+def claims(found):
     """Gains, who wins, and what further training does to it."""
-    found = {name: look(subject, config) for name, subject in subjects.items()}
-    claims = [claim for name, each in found.items() for claim in claims_of(name, each)]
-    for name, subject in subjects.items():
-        if (before := subject.subject.start_from) is not None:
-            claims.append(moved(name, found[before], found[name]))
-    draw(found, directory)
-    return claims
+    crossings = {}
+    for name, data in found.items():
+        yield from gain_claims(name, data)
+        best, own = shares(data)
+        yield claim(
+            f"{name}.who_wins",
+            f"share of the answer that follows a description against all demonstrations of another chain (exact: "
+            f"{best.value[0]:.3f} against none, {best.value[-1]:.3f} against all), {data.title}",
+            "condition", [one.value[-1] for one in own], interval=[(one.low[-1], one.high[-1]) for one in own],
+            condition="above one half against none, below against all",
+            labels=[f"{one.value[0]:.3f} against none" for one in own],
+            decided=[one.low[0] > 0.5 > one.high[-1] for one in own],
+        )  # fmt: skip
+        crossings[name] = crossing(best.value), np.array([crossing(one.value) for one in own])
+    for name, data in found.items():
+        if data.start_from:
+            (exact_before, before), (exact_after, after) = crossings[data.start_from], crossings[name]
+            titles = f"{found[data.start_from].title} → {data.title} (exact: {exact_before:.1f} → {exact_after:.1f})"
+            text = f"demonstrations of another chain that a description outweighs, {titles}"
+            rule = "rises" if exact_after > exact_before else "falls"
+            yield claim(f"{name}.crossing", text, rule, after, before, unit="demonstrations", gate="report")
 
 
-def draw(found: dict[str, Found], directory: RunDirectory) -> None:
+def figure(found):
     """Left the gain, right who wins; bold: exact learners, thin: a line per seed with its interval over prompts."""
-    import matplotlib.pyplot as plt
-
-    with style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-        for each, colour in zip(found.values(), (SUBJECT, COLOURS["H2"], COLOURS["H4"]), strict=False):
-            exact = each.exact_gain.mean(0)
-            places = np.arange(len(exact))
-            sides = ((left, exact, map(mean_curve, each.gains)), (right, each.exact_share.value, each.shares))
-            for axis, bold, thin in sides:
-                axis.plot(places, bold, color=colour, lw=2.6, alpha=0.55, label=f"exact learner, {each.title}")
-                for index, curve in enumerate(thin):
-                    label = None if index else f"networks, {each.title} (a line per seed)"
-                    axis.plot(places, curve.value, color=colour, lw=0.9, label=label)
-                    axis.fill_between(places, curve.low, curve.high, color=colour, alpha=0.12, lw=0)
-        left.axhline(0, color="0.6", lw=0.8)
-        left.set(xlabel="demonstrations", ylabel="what the description saves (nats)", title="Worth of a description")
-        right.axhline(0.5, color="0.6", lw=0.8)
-        right.set(
-            xlabel="demonstrations of another task",
-            ylabel="share of the answer that follows the description",
-            title="Description against demonstrations",
-            ylim=(-0.1, 1.1),
-        )
-        handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        save_figure(figure, directory.path / "figures", "description_vs_demonstrations")
-        plt.close(figure)
+    drawn, axes = panels.grid(2, width=5.5, height=4.6)
+    left, right = axes[0]
+    for data, colour in zip(found.values(), (SUBJECT, COLOURS["H2"], COLOURS["H4"]), strict=False):
+        best, own = shares(data)
+        gains = [mean_over(row) for row in data.gain]
+        for axis, bold, thin in ((left, data.exact_gain.mean("exact_prompt"), gains), (right, best.value, own)):
+            places = np.arange(len(bold))
+            axis.plot(places, bold, color=colour, lw=2.6, alpha=0.55, label=f"exact learner, {data.title}")
+            for index, curve in enumerate(thin):
+                label = None if index else f"networks, {data.title} (a line per seed)"
+                axis.plot(places, curve.value, color=colour, lw=0.9, label=label)
+                axis.fill_between(places, curve.low, curve.high, color=colour, alpha=0.12, lw=0)
+    panels.level(left, 0, colour="0.6", lw=0.8, ls="-")
+    panels.level(right, 0.5, colour="0.6", lw=0.8, ls="-")
+    left.set(xlabel="demonstrations", ylabel="gain of the description (nats)", title="Worth of a description")
+    right.set(xlabel="demonstrations of another task", ylim=(-0.1, 1.1), title="Description against demonstrations")
+    right.set_ylabel("share of the answer that follows the description")
+    drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return drawn
 
 
+experiment = Experiment("algebra; S8", measure, claims, figure, prepare, exact_learner)
 if __name__ == "__main__":
-    raise SystemExit(run_experiment(__file__, measure))
+    experiment.main(__file__)

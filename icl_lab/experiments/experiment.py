@@ -118,7 +118,7 @@ def measure_all(
     """Measure every network of a run: name of a subject → variables [member, …] or [member, step, …].
 
     Every dataset also holds the training log, `train_loss` [member, log_step], and the plain fields of task and model
-    as attributes, such as `task_labels` and `model_layers`.
+    as attributes, such as `task_labels` and `model_layers`; `start_from` names the subject that training started from.
     """
     return {name: _measure_subject(experiment, name, config, subjects, say) for name in subjects}
 
@@ -148,7 +148,8 @@ def _measure_subject(
     for coordinate in COORDINATES:
         found = found.assign_coords({coordinate: ("member", [getattr(one, coordinate) for one in subject.members])})
     plain = _plain("task", vars(subject.members[0].member.task)) | _plain("model", vars(subject.model.config))
-    return found.assign_attrs(title=subject.subject.title or name.replace("_", " "), **plain)
+    title, earlier = subject.subject.title or name.replace("_", " "), subject.subject.start_from or ""
+    return found.assign_attrs(title=title, start_from=earlier, **plain)
 
 
 def _plain(prefix: str, fields: Mapping[str, Any]) -> dict[str, Any]:
