@@ -190,7 +190,7 @@ def majority_claims(data):
     for name, values, words in (("model", data.majority, ""), ("calibrated", data.calibrated, ", calibrated")):
         each, text = [bias(row) for row in values], f"majority bias of the network{words}"
         ends, means = [one.interval[0] for one in each], [one.value[0] for one in each]
-        details = {"interval": ends, "gate": "report", "source": "Zhao et al. 2021, D4"}
+        details: dict = {"interval": ends, "gate": "report", "source": "Zhao et al. 2021, D4"}
         yield claim(f"majority.{name}", text, "contains", means, 0.0, **details)
 
 

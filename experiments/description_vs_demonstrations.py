@@ -11,8 +11,9 @@ Source    algebra (the posterior over the pool, names as evidence); Xie et al. 2
 Time      quick: three minutes on one core. paper: on an accelerator, not yet run.
 
 With p the true next-state distribution and q the learner's answer, the gain of a description is
-Σ_y p(y) [log q(y | with it) − log q(y | without)]. Where all descriptions name another chain, the share of the answer that follows them is a
-least-squares weight (`share_followed`); its crossing is the number of demonstrations at which it falls to one half.
+Σ_y p(y) [log q(y | with it) − log q(y | without)]. Where all descriptions name another chain, the share of the answer
+that follows them is a least-squares weight (`share_followed`); its crossing is the number of demonstrations at which it
+falls to one half.
 """
 
 from typing import NamedTuple
@@ -144,7 +145,7 @@ def gain_claims(name, data):
     yield claim(f"{name}.gain", text, "clearly_above", fall.value, 0.0, interval=fall.interval, unit="nats")
     exact = data.exact_gain.isel(position=-1).values[: data.sizes["prompt"]]
     gap, text = mean_over(data.gain.isel(position=-1) - exact), f"the network's final gain above the exact one, {title}"
-    details = {"interval": gap.interval, "unit": "nats", "gate": "report"}
+    details: dict = {"interval": gap.interval, "unit": "nats", "gate": "report"}
     yield claim(f"{name}.gap", text, "contains", gap.value, 0.0, **details)
     text, labels = f"mean KL from the exact learner with descriptions, and without, {title}", data.excess[:, 1].values
     words = [f"{value:.4f} without" for value in labels]

@@ -127,7 +127,7 @@ def conflict_claims(name, data):
         yield claim(f"{name}.exact", text, "below", off, 1e-5, unit="nats", gate="exact", source=ODDS)
     slopes = [slope(odds, gap) for odds, gap in zip(data.odds.values, data.gap.values.astype(float), strict=True)]
     text, ends = f"slope of the log-odds over the gap, {title}", [(one.low, one.high) for one in slopes]
-    details = {"interval": ends, "unit": "nats per position", "gate": "report", "source": ODDS}
+    details: dict = {"interval": ends, "unit": "nats per position", "gate": "report", "source": ODDS}
     yield claim(f"{name}.slope", text, "contains", [one.value for one in slopes], 0.0, **details)
     text = f"mean log-odds of the later label and their deviation over prompts, exact {expected:.2f}, {title}"
     labels = [f"± {value:.2f}" for value in data.odds.std("prompt").values]
