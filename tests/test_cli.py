@@ -115,6 +115,7 @@ def finished(folder: Path) -> RunDirectory:
     """A run directory that says it is done, with results."""
     directory = RunDirectory.create(RunConfig.model_validate(CONFIG), folder)
     directory.results_file.write_bytes(b"results")
+    directory.expect_results(directory.results_file)
     write_claims(directory.claims_file, [])
     directory.finish()
     return directory

@@ -195,7 +195,7 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
     """
     config = directory.unchanged_config()
     with directory.locked():
-        groups, attributes = read_results(directory)
+        groups, _ = read_results(directory)
         trained = train_subjects(config.subjects, directory, config.seed, config.judge.snapshots)
         refuse_where_none_applies(names, list(trained.values()))
         for name, subject in trained.items():
@@ -216,9 +216,7 @@ def stress_run(directory: RunDirectory, names: Sequence[str], say: Callable[[str
             bare = before.drop_vars([v for v in before.variables if is_stress(str(v))])
             found = with_stress(members, bare, config.judge.seed, config.judge.bootstrap, names, tell)
             groups[name] = beside(before, found)
-        directory.set_status("trained")  # killed between the next two lines, the run is judged again
-        write_results(directory, groups, attributes)
-        directory.finish()
+        write_results(directory, groups)
 
 
 def refuse_where_none_applies(names: Sequence[str], subjects: Sequence[TrainedSubject]) -> None:

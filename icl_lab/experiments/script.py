@@ -21,7 +21,7 @@ from icl_lab.core.errors import InputError, Parser
 from icl_lab.experiments.experiment import Experiment, measure_all
 from icl_lab.store.claims import update_claims
 from icl_lab.store.directory import RunDirectory
-from icl_lab.store.results import read_results, update_results
+from icl_lab.store.results import read_results, write_results
 
 if TYPE_CHECKING:
     import xarray
@@ -65,7 +65,7 @@ def store(name: str, found: Mapping[str, "xarray.Dataset"], directory: RunDirect
     groups = {MEASURED + subject: data.assign_attrs(experiment=name) for subject, data in found.items()}
     if directory.status()["state"] == "new":
         directory.set_status("trained")
-    update_results(directory, groups, surroundings())
+    write_results(directory, groups, surroundings())
 
 
 def measured(directory: RunDirectory) -> tuple[str, dict[str, "xarray.Dataset"]]:

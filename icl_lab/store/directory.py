@@ -154,13 +154,28 @@ class RunDirectory:
             pass
         raise InputError(f"{self.status_file}: damaged; delete this file to have the run judged again")
 
-    def set_status(self, state: str, **details: Any) -> None:
-        """Replace status.json."""
-        write_atomically(self.status_file, (json.dumps({"state": state, **details}, indent=1) + "\n").encode())
+    def set_status(self, state: str) -> None:
+        """Replace the state in status.json; the digest of results.nc stays."""
+        self._write_status({**self.status(), "state": state})
+
+    def expect_results(self, file: Path) -> None:
+        """Accept `file` as results.nc from now on, beside the one that is there until it is replaced.
+
+        Called before the replacement, so that a process killed between the two leaves no results that look damaged.
+        """
+        before = [digest(self.results_file)] if self.results_file.exists() else []
+        self._write_status({**self.status(), RESULTS_DIGEST: [*before, digest(file)]})
+
+    def expected_digests(self) -> list[str]:
+        """Return the digests of which results.nc must have one; none where nothing was written."""
+        return self.status().get(RESULTS_DIGEST, [])
+
+    def _write_status(self, status: dict[str, Any]) -> None:
+        write_atomically(self.status_file, (json.dumps(status, indent=1) + "\n").encode())
 
     def finish(self) -> None:
-        """Mark the run as done, with the digest of results.nc: damage shows, and only whole results are reused."""
-        self.set_status("done", **{RESULTS_DIGEST: digest(self.results_file)})
+        """Mark the run as done."""
+        self.set_status("done")
 
     @property
     def done(self) -> bool:

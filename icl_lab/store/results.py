@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from icl_lab.core.errors import InputError, first_line
 from icl_lab.core.files import replacing
-from icl_lab.store.directory import RESULTS_DIGEST, RunDirectory, digest, writing
+from icl_lab.store.directory import RunDirectory, digest, writing
 
 if TYPE_CHECKING:
     import xarray
@@ -15,39 +15,31 @@ if TYPE_CHECKING:
 def write_results(
     directory: RunDirectory, groups: Mapping[str, "xarray.Dataset"], attributes: Mapping[str, Any] | None = None
 ) -> None:
-    """Write results.nc, whole or not at all. The run is done when `RunDirectory.finish` has said so.
+    """Write groups into results.nc, atomically, and keep the groups of others that are there.
+
+    So an experiment adds what it measured to the results of `icl-lab run` on the same preset, and the other way round.
+    A file of which status.json knows nothing is replaced. The state of the run stays what it is; it is done when
+    `RunDirectory.finish` says so.
 
     Args:
         directory: of the run.
-        groups: a dataset per subject, and one per family of planted learners, "planted_FAMILY".
-        attributes: of the file itself: strings and numbers.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    import xarray
-
-    path = directory.results_file
-    with writing(path), replacing(path) as temporary:
-        xarray.Dataset(attrs=dict(attributes or {})).to_netcdf(temporary, mode="w", engine="netcdf4")
-        for name, dataset in groups.items():
-            encoding = {key: {"zlib": True} for key, value in dataset.variables.items() if value.dtype.kind in "fiu"}
-            dataset.to_netcdf(temporary, mode="a", group=name, engine="netcdf4", encoding=encoding)
-
-
-def update_results(
-    directory: RunDirectory, groups: Mapping[str, "xarray.Dataset"], attributes: Mapping[str, Any] | None = None
-) -> None:
-    """Write groups into results.nc and keep the others; the state of the run stays what it is.
-
-    An experiment adds what it measured to the results of `icl-lab run` on the same preset, and the other way round.
+        groups: by name; they replace groups of the same name.
+        attributes: of the file itself, strings and numbers, added to those that are there.
 
     Raises:
         InputError: the place cannot be written, or the file that is there is damaged.
     """
-    kept, root = read_results(directory) if directory.results_file.exists() else ({}, {})
-    write_results(directory, {**kept, **groups}, {**root, **(attributes or {})})
-    directory.set_status(directory.status()["state"], **{RESULTS_DIGEST: digest(directory.results_file)})
+    import xarray
+
+    path = directory.results_file
+    known = path.exists() and directory.expected_digests()
+    kept, root = read_results(directory) if known else ({}, {})
+    with writing(path), replacing(path) as temporary:
+        xarray.Dataset(attrs={**root, **(attributes or {})}).to_netcdf(temporary, mode="w", engine="netcdf4")
+        for name, dataset in {**kept, **groups}.items():
+            encoding = {key: {"zlib": True} for key, value in dataset.variables.items() if value.dtype.kind in "fiu"}
+            dataset.to_netcdf(temporary, mode="a", group=name, engine="netcdf4", encoding=encoding)
+        directory.expect_results(temporary)
 
 
 def check_results(directory: RunDirectory) -> None:
@@ -60,14 +52,14 @@ def check_results(directory: RunDirectory) -> None:
     again = "run the configuration again" if not path.exists() else "move it away and run the configuration again"
     if not path.exists():
         raise InputError(f"{path}: no results there; {again}")
-    expected = directory.status().get(RESULTS_DIGEST)
-    if expected is None:
+    expected = directory.expected_digests()
+    if not expected:
         raise InputError(f"{directory.path}: the run is not finished; {again}")
     try:
         found = digest(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if found != expected:
+    if found not in expected:
         raise InputError(f"{path}: damaged, it is not what the run wrote (nothing was deleted); {again}")
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,13 +49,46 @@ def test_groups_and_attributes_come_back(directory):
     assert directory.done
 
 
-def test_results_count_only_when_the_run_is_finished(directory):
+def test_groups_of_others_are_kept(directory):
+    """An experiment and `icl-lab run` of its preset share a results file, whoever comes first."""
+    write_results(directory, {"measured_a": dataset(0)}, {"device": "cpu"})
+    assert directory.status()["state"] == "new"
+    directory.set_status("trained")
+    write_results(directory, {"a": dataset(1)}, {"name": "small"})
+    write_claims(directory.claims_file, [])
+    directory.finish()
+    write_results(directory, {"measured_a": dataset(2)})
+    found, attributes = read_results(directory)
+    xarray.testing.assert_identical(found["a"], dataset(1))
+    xarray.testing.assert_identical(found["measured_a"], dataset(2))
+    assert attributes == {"device": "cpu", "name": "small"}
+    assert directory.done
+
+
+def test_results_of_which_nothing_is_known_are_not_read_and_are_replaced(directory):
     with pytest.raises(InputError, match="no results there"):
         check_results(directory)
     write_results(directory, {"a": dataset(0)})
-    assert not directory.done
+    directory.status_file.unlink()
     with pytest.raises(InputError, match="not finished"):
         check_results(directory)
+    write_results(directory, {"b": dataset(0)})
+    assert list(read_results(directory)[0]) == ["b"]
+
+
+def test_a_process_killed_around_the_replacement_leaves_results_that_can_be_read(directory, monkeypatch):
+    write_results(directory, {"a": dataset(0)})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as inside:
+        inside.setattr(Path, "replace", lambda path, to: killed() if to.name == "results.nc" else path.rename(to))
+        with pytest.raises(KeyboardInterrupt):
+            write_results(directory, {"b": dataset(1)})
+    assert list(read_results(directory)[0]) == ["a"]
+    write_results(directory, {"b": dataset(1)})
+    assert list(read_results(directory)[0]) == ["a", "b"]
 
 
 def test_results_that_were_moved_away_are_made_again(directory):
@@ -91,7 +125,7 @@ def test_a_write_that_fails_leaves_the_old_results(directory, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         write_results(directory, {"a": dataset(1)})
     assert directory.results_file.read_bytes() == before
-    assert sorted(path.name for path in directory.path.iterdir()) == ["config.yaml", "results.nc"]
+    assert sorted(path.name for path in directory.path.iterdir()) == ["config.yaml", "results.nc", "status.json"]
 
 
 CLAIMS = [
