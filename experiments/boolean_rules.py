@@ -41,7 +41,7 @@ from icl_lab.judging.judge import THRESHOLDS, Comparison, compare, owner_of
 from icl_lab.learners.answers import answers_of
 from icl_lab.probes.inside.prompt_pairs import prompts_of
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import BooleanRules
 

@@ -41,7 +41,7 @@ from icl_lab.models import capture
 from icl_lab.models.attention import visible
 from icl_lab.probes.inside.attention_latents import attention_likeness, known_patterns
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS, SUBJECT
+from icl_lab.report.text.vocabulary import COLOURS, SUBJECT
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Nichani et al. 2024"

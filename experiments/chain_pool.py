@@ -33,7 +33,7 @@ from icl_lab.learners.counts import back_off_counts, context_counts
 from icl_lab.learners.decoys import label_mean, uniform
 from icl_lab.learners.neighbours import longest_match, most_recent_match
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain, pool_posterior, task_dataclass
 

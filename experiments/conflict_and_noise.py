@@ -20,7 +20,7 @@ import numpy as np
 
 from icl_lab.core.prompts import Prompts
 from icl_lab.experiments import COLOURS, SUBJECT, Experiment, claim, mean_over, panels
-from icl_lab.report.vocabulary import MUTED
+from icl_lab.report.text.vocabulary import MUTED
 from icl_lab.stress.biased import BIASES, BiasedLearner
 from icl_lab.stress.measure import answers_of, stressed, terms
 from icl_lab.stress.mitigations import Calibrated

@@ -41,7 +41,7 @@ from icl_lab.core.streams import stream
 from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
 from icl_lab.learners.answers import Learner, sample
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
+from icl_lab.report.text.vocabulary import COLOURS, MUTED, SUBJECT
 from icl_lab.store.directory import RunDirectory
 from icl_lab.stress.decoding import Decoding
 from icl_lab.stress.generation import (

@@ -29,7 +29,7 @@ from icl_lab.learners import TransformerLearner
 from icl_lab.models import one_step_gd
 from icl_lab.probes import alignment, query_sensitivity
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 

@@ -31,7 +31,7 @@ from icl_lab.judging.bank import build_bank
 from icl_lab.judging.judge import compare, judge
 from icl_lab.learners.answers import answers_of
 from icl_lab.learners.reference import ReferenceLearner
-from icl_lab.report.calibration import build
+from icl_lab.report.pages.calibration import build
 from icl_lab.store.claims import read_claims
 from icl_lab.store.directory import RunDirectory
 

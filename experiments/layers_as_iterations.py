@@ -47,7 +47,7 @@ from icl_lab.probes.inside.early_exit import (
     scoring,
 )
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression
 

@@ -37,7 +37,7 @@ from icl_lab.experiments.script import Subjects, members_claim, run_experiment, 
 from icl_lab.learners.counts import context_counts
 from icl_lab.learners.decoys import uniform
 from icl_lab.report.experiments import plain_ticks, save_figure, style
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import MarkovChain
 

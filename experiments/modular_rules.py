@@ -38,7 +38,7 @@ from icl_lab.judging.bank import build_bank
 from icl_lab.judging.judge import compare
 from icl_lab.learners.answers import answers_of
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import ModularRules, Pool
 

@@ -52,7 +52,7 @@ from icl_lab.experiments.script import Subjects, members_claim, run_experiment, 
 from icl_lab.learners.bayes import pool_bayes, population_bayes
 from icl_lab.learners.reference import has_pool
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS, MUTED, SUBJECT
+from icl_lab.report.text.vocabulary import COLOURS, MUTED, SUBJECT
 from icl_lab.store.directory import RunDirectory
 from icl_lab.tasks import LinearRegression, Pool
 

@@ -65,7 +65,7 @@ from icl_lab.probes.inside.task_vectors import (
     task_vector_losses,
 )
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS, SUBJECT
+from icl_lab.report.text.vocabulary import COLOURS, SUBJECT
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Hendel et al. 2023; Todd et al. 2024"

@@ -54,7 +54,7 @@ from icl_lab.probes.inside.readout import linear_predictions, mlp_readout, third
 from icl_lab.probes.inside.sufficient_statistics import control_task, shuffled, sufficient_statistics
 from icl_lab.probes.inside.task_vectors import SITE, recorded
 from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.vocabulary import COLOURS, SUBJECT
+from icl_lab.report.text.vocabulary import COLOURS, SUBJECT
 from icl_lab.store.directory import RunDirectory
 
 SOURCE = "Akyürek et al. 2022"

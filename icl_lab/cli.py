@@ -278,7 +278,7 @@ def _power(given: argparse.Namespace) -> int:
     from icl_lab.commands.power import power, power_table
     from icl_lab.commands.show import claims_table
     from icl_lab.core.claims import failed
-    from icl_lab.report.power import build
+    from icl_lab.report.pages.power import build
     from icl_lab.store.claims import read_claims
     from icl_lab.store.directory import writing
     from icl_lab.store.results import read_results
@@ -322,8 +322,8 @@ def _calibrate(given: argparse.Namespace) -> int:
     from icl_lab.commands.calibrate import CalibrationConfig, calibrate
     from icl_lab.commands.show import claims_table
     from icl_lab.core.claims import failed
-    from icl_lab.report.calibration import build
-    from icl_lab.report.calibration_table import calibration_tables
+    from icl_lab.report.pages.calibration import build
+    from icl_lab.report.text.calibration_table import calibration_tables
     from icl_lab.store.claims import read_claims
     from icl_lab.store.directory import writing
     from icl_lab.store.results import check_results

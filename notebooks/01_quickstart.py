@@ -33,7 +33,7 @@ from icl_lab.judging.judge import judge_learner, owner_of
 from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.probes import alignment, induction_scores, mean_attention, query_sensitivity
 from icl_lab.report.experiments import plain_ticks
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 
 # %% [markdown]
 # ## Train

@@ -34,7 +34,7 @@ from icl_lab.judging.bank import build_bank
 from icl_lab.judging.judge import judge_learner, owner_of
 from icl_lab.learners.outside import OutsideLearner, peeks
 from icl_lab.probes.behaviour.battery import BATTERY, ask, read
-from icl_lab.report.vocabulary import COLOURS
+from icl_lab.report.text.vocabulary import COLOURS
 from icl_lab.tasks import LinearRegression, Pool
 
 plt.rcParams.update({"figure.dpi": 80, "axes.titlesize": 10, "axes.labelsize": 9})

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from icl_lab.core.files import write_atomically
-from icl_lab.report.files import png, svg
-from icl_lab.report.layout import plain_log
+from icl_lab.report.figures.files import png, svg
+from icl_lab.report.figures.layout import STYLE, plain_log
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def style() -> Iterator[None]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with plt.style.context(str(Path(__file__).with_name("style.mplstyle"))):
+    with plt.style.context(STYLE):
         yield
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from icl_lab.core.statistics import evenly as evenly
 from icl_lab.core.thresholds import Thresholds
-from icl_lab.report.vocabulary import HYPOTHESES, groups_of
+from icl_lab.report.text.vocabulary import HYPOTHESES, groups_of
 
 if TYPE_CHECKING:
     import xarray

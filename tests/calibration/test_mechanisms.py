@@ -17,7 +17,7 @@ from icl_lab.calibration.mechanisms import (
 from icl_lab.commands.calibration_records import append, mechanism_dataset, read_records
 from icl_lab.learners.constructions import CONSTRUCTIONS
 from icl_lab.report.figures.calibration_mechanisms import draw
-from icl_lab.report.layout import styled
+from icl_lab.report.figures.layout import styled
 
 
 def test_what_is_known_covers_the_constructions():

@@ -29,7 +29,7 @@ from icl_lab.formats import Interleaved, Paired
 from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.judge import owner_of
 from icl_lab.models.recurrent import online_gd
-from icl_lab.report.calibration import networks_table
+from icl_lab.report.pages.calibration import networks_table
 from icl_lab.tasks import LinearRegression
 from icl_lab.training import TrainingSettings
 from icl_lab.training.distil import teacher_of

@@ -22,8 +22,8 @@ from icl_lab.judging.bank import build_bank
 from icl_lab.learners.outside import OutsideLearner, checked, peeks
 from icl_lab.probes.behaviour.battery import BATTERY, ask, read_all
 from icl_lab.report.data import load
-from icl_lab.report.probes import probe_rows, seen_and_predicted
-from icl_lab.report.tally import blocks
+from icl_lab.report.numbers.probes import probe_rows, seen_and_predicted
+from icl_lab.report.numbers.tally import blocks
 from icl_lab.store.directory import RunDirectory
 from icl_lab.store.results import read_results, write_results
 from icl_lab.tasks import BooleanRules, Described, LinearRegression, MarkovChain, Pool

@@ -13,10 +13,10 @@ from icl_lab.calibration.subjects import KINDS, NOISES
 from icl_lab.cli import main
 from icl_lab.commands.calibrate import CalibrationConfig
 from icl_lab.commands.calibration_records import dataset_of
-from icl_lab.report.calibration_table import calibration_tables
-from icl_lab.report.confusion import OUTCOMES, PERCENT, TITLES, UNKNOWN, groups_of, matrix
 from icl_lab.report.figures.calibration import draw
-from icl_lab.report.layout import Drawing, styled
+from icl_lab.report.figures.layout import Drawing, styled
+from icl_lab.report.numbers.confusion import OUTCOMES, PERCENT, TITLES, UNKNOWN, groups_of, matrix
+from icl_lab.report.text.calibration_table import calibration_tables
 from icl_lab.store.claims import write_claims
 from icl_lab.store.directory import RunDirectory
 from icl_lab.store.results import write_results

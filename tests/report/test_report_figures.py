@@ -14,12 +14,12 @@ from matplotlib.text import Text
 
 from icl_lab.core.statistics import Bracket
 from icl_lab.report.data import Run
-from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
+from icl_lab.report.figures.files import png, svg
+from icl_lab.report.figures.layout import Drawing, LeftOut, end_labels, spread, styled
 from icl_lab.report.figures.training import last_changed
-from icl_lab.report.files import png, svg
-from icl_lab.report.inside import open_to_doubt
-from icl_lab.report.layout import Drawing, LeftOut, end_labels, spread, styled
+from icl_lab.report.numbers.inside import open_to_doubt
+from icl_lab.report.pages.faults import faults_table
 from icl_lab.report.subject import Subject
 
 SLACK = 1.5  # pixels that the boxes of neighbouring texts may share

@@ -11,7 +11,7 @@ import pytest
 import synthetic
 
 from icl_lab.report import build
-from icl_lab.report.glossary import CLAIMS
+from icl_lab.report.text.glossary import CLAIMS
 
 
 @pytest.fixture(scope="module")

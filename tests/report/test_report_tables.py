@@ -14,11 +14,11 @@ from icl_lab.report import scoreboard_table
 from icl_lab.report.data import Run, load
 from icl_lab.report.figures.curves import curves_of
 from icl_lab.report.figures.planted import controls
-from icl_lab.report.ratios import nearest_index, ratios, times_farther
-from icl_lab.report.sentences import verdict_sentence
+from icl_lab.report.numbers.ratios import nearest_index, ratios, times_farther
+from icl_lab.report.numbers.tally import begins_family, block, blocks
 from icl_lab.report.subject import Subject
-from icl_lab.report.tally import begins_family, block, blocks
-from icl_lab.report.vocabulary import listing, number
+from icl_lab.report.text.sentences import verdict_sentence
+from icl_lab.report.text.vocabulary import listing, number
 
 
 def printed(path: Path, width: int) -> list[str]:

@@ -15,7 +15,7 @@ import synthetic
 
 from icl_lab.report import build
 from icl_lab.report.data import load
-from icl_lab.report.viewer import LEVELS, viewer_data
+from icl_lab.report.pages.viewer import LEVELS, viewer_data
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from icl_lab.report.figures import attention, learning, loss, maps, near_set, predictions, sensitivity, stress, training
-from icl_lab.report.layout import Drawing, LeftOut
+from icl_lab.report.figures.layout import Drawing, LeftOut
 from icl_lab.report.subject import Subject
 
 

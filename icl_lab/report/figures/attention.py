@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, panel, put
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, panel, put
 from icl_lab.report.subject import Subject
-from icl_lab.report.vocabulary import MUTED, number
+from icl_lab.report.text.vocabulary import MUTED, number
 
 READING = (
     "Each square is one head's attention, averaged over prompts: the row is the token that looks, the column the "

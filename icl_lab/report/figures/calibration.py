@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from icl_lab.report.confusion import (
+from icl_lab.report.figures.layout import Drawing, LeftOut, canvas, panel, put
+from icl_lab.report.numbers.confusion import (
     LITTLE,
     OTHERS,
     OUTCOMES,
@@ -26,8 +27,7 @@ from icl_lab.report.confusion import (
     identified_by_prompts,
     matrix,
 )
-from icl_lab.report.layout import Drawing, LeftOut, canvas, panel, put
-from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT, spoken
+from icl_lab.report.text.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT, spoken
 
 READING = (
     "Rows: learners whose function is known. Columns: what the judge said; a verdict may name several hypotheses, so "

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from icl_lab.core.statistics import wilson_interval
-from icl_lab.report.confusion import Records
 from icl_lab.report.figures.calibration import cell
-from icl_lab.report.layout import Drawing, LeftOut, canvas, panel, put
-from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT
+from icl_lab.report.figures.layout import Drawing, LeftOut, canvas, panel, put
+from icl_lab.report.numbers.confusion import Records
+from icl_lab.report.text.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUBJECT
 
 READING = (
     "Rows: transformers whose weights were set by hand to compute one algorithm, and trained delta-rule networks, "

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl_lab.report.reductions import median
+from icl_lab.report.numbers.reductions import median
 from icl_lab.report.subject import Condition, Subject
-from icl_lab.report.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT
+from icl_lab.report.text.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT
 
 EXACT, ZERO = "exact learner", "uninformed"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, panel, scale_for
-from icl_lab.report.reductions import last, mean
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, panel, scale_for
+from icl_lab.report.numbers.reductions import last, mean
 from icl_lab.report.subject import Subject, evenly
-from icl_lab.report.vocabulary import SUBJECT, number
+from icl_lab.report.text.vocabulary import SUBJECT, number
 
 READING = (
     "Mean loss on the prompts trained on, every member thin, their mean thick. A member on a plateau has "

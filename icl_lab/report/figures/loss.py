@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from icl_lab.report.figures.curves import EXACT, ZERO, Curve, curves_of, within
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, end_labels, panel, put, scale_for
 from icl_lab.report.figures.loss_dots import dots
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, end_labels, panel, put, scale_for
-from icl_lab.report.reductions import last, mean
+from icl_lab.report.numbers.reductions import last, mean
 from icl_lab.report.subject import Condition, Subject, evenly
-from icl_lab.report.vocabulary import SUBJECT, number, spoken
+from icl_lab.report.text.vocabulary import SUBJECT, number, spoken
 
 READING = (
     "Black: the model, every member thin, their mean thick, with a 95% band over prompts; dashed: the exact "

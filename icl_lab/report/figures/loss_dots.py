@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from icl_lab.report.figures.curves import EXACT, ZERO, Curve, within
-from icl_lab.report.layout import WIDTH, canvas, fit, panel, put, scale_for
-from icl_lab.report.reductions import mean
+from icl_lab.report.figures.layout import WIDTH, canvas, fit, panel, put, scale_for
+from icl_lab.report.numbers.reductions import mean
 from icl_lab.report.subject import Condition, Subject
-from icl_lab.report.vocabulary import COLOURS, INKS, MUTED, SUBJECT, spoken
+from icl_lab.report.text.vocabulary import COLOURS, INKS, MUTED, SUBJECT, spoken
 
 LEFT, GAP, STEP = 2.55, 0.3, 0.23  # inches
 INK_FOR = {COLOURS[group]: INKS[group] for group in COLOURS}

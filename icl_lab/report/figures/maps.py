@@ -12,11 +12,11 @@ from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from icl_lab.report.inside import Inside, insides, open_to_doubt, patterns
-from icl_lab.report.layout import Drawing, LeftOut, canvas, corner_note, fit, panel, put
-from icl_lab.report.reductions import largest, median
+from icl_lab.report.figures.layout import Drawing, LeftOut, canvas, corner_note, fit, panel, put
+from icl_lab.report.numbers.inside import Inside, insides, open_to_doubt, patterns
+from icl_lab.report.numbers.reductions import largest, median
 from icl_lab.report.subject import Subject
-from icl_lab.report.vocabulary import MUTED, SUBJECT, listing, number
+from icl_lab.report.text.vocabulary import MUTED, SUBJECT, listing, number
 
 READING = (
     "Left: one token, or what the network holds at it after a layer, is exchanged for that of a prompt with the same "

@@ -9,12 +9,12 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, panel, put, text_width
-from icl_lab.report.ratios import nearest_index, ratios
-from icl_lab.report.reductions import median, smallest
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, panel, put, text_width
+from icl_lab.report.numbers.ratios import nearest_index, ratios
+from icl_lab.report.numbers.reductions import median, smallest
+from icl_lab.report.numbers.tally import block
 from icl_lab.report.subject import Condition, Subject
-from icl_lab.report.tally import block
-from icl_lab.report.vocabulary import MUTED, SUBJECT, UNEXPLAINED, ink_of, number, percent
+from icl_lab.report.text.vocabulary import MUTED, SUBJECT, UNEXPLAINED, ink_of, number, percent
 
 READING = (
     "Each cell: distance to the reference divided by the distance to that member's nearest one (or the floor, "

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put
 from icl_lab.report.subject import Subject
-from icl_lab.report.vocabulary import (
+from icl_lab.report.text.vocabulary import (
     COINCIDES,
     FAIL,
     HYPOTHESES,

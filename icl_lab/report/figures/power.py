@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from icl_lab.report.layout import Drawing, LeftOut, canvas, fit, panel, put
-from icl_lab.report.vocabulary import MUTED, ink_of, listing, spoken
+from icl_lab.report.figures.layout import Drawing, LeftOut, canvas, fit, panel, put
+from icl_lab.report.text.vocabulary import MUTED, ink_of, listing, spoken
 
 if TYPE_CHECKING:
     import xarray

@@ -7,11 +7,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, fit, panel, put, text_width
-from icl_lab.report.probes import Probed, seen_and_predicted
-from icl_lab.report.reductions import median
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, fit, panel, put, text_width
+from icl_lab.report.numbers.probes import Probed, seen_and_predicted
+from icl_lab.report.numbers.reductions import median
 from icl_lab.report.subject import Condition, Subject, evenly
-from icl_lab.report.vocabulary import HYPOTHESES, INKS, MUTED, listing
+from icl_lab.report.text.vocabulary import HYPOTHESES, INKS, MUTED, listing
 
 READING = (
     "Rows are statistics of behavioural probes, columns the hypotheses. A cell is what was seen minus what the "

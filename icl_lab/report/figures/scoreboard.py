@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from matplotlib.patches import Rectangle
 
 from icl_lab.report.data import Run
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put, wrap
-from icl_lab.report.sentences import headline, said
-from icl_lab.report.tally import Block, Cell, Tally, begins_family, blocks
-from icl_lab.report.vocabulary import (
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, put, wrap
+from icl_lab.report.numbers.tally import Block, Cell, Tally, begins_family, blocks
+from icl_lab.report.text.sentences import headline, said
+from icl_lab.report.text.vocabulary import (
     COINCIDES,
     COLOURS,
     FAIL,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, fit, panel
-from icl_lab.report.reductions import largest, mean, median
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, fit, panel
+from icl_lab.report.numbers.reductions import largest, mean, median
 from icl_lab.report.subject import Condition, Subject, evenly
-from icl_lab.report.vocabulary import SUBJECT, colour_of, ink_of, number
+from icl_lab.report.text.vocabulary import SUBJECT, colour_of, ink_of, number
 
 READING = (
     "Upper panels: cosine between the derivative of the model's answer with respect to the query and that of each "

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, panel, plain_log, put
+from icl_lab.report.figures.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, fit, panel, plain_log, put
 from icl_lab.report.subject import Condition, Subject, evenly
-from icl_lab.report.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT, listing, number
+from icl_lab.report.text.vocabulary import COLOURS, CONTEXT, HYPOTHESES, MUTED, SUBJECT, listing, number
 
 READING = (
     "Upper rows: nats that the network (dots: members, with 95% intervals over prompts) loses per answer on changed "

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from icl_lab.report.figures.layout import Drawing, LeftOut, canvas, fit, panel, put
 from icl_lab.report.figures.power import CELL, GAP, KEY, ROW, bare, cell, key
-from icl_lab.report.layout import Drawing, LeftOut, canvas, fit, panel, put
-from icl_lab.report.vocabulary import MUTED, spoken
+from icl_lab.report.text.vocabulary import MUTED, spoken
 
 if TYPE_CHECKING:
     import xarray

@@ -8,10 +8,20 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from icl_lab.core.statistics import Bracket, bracketed_median, last_change
-from icl_lab.report.layout import WIDTH, Drawing, LeftOut, canvas, corner_note, end_labels, panel, plain_log, put
-from icl_lab.report.reductions import last, median, smallest
+from icl_lab.report.figures.layout import (
+    WIDTH,
+    Drawing,
+    LeftOut,
+    canvas,
+    corner_note,
+    end_labels,
+    panel,
+    plain_log,
+    put,
+)
+from icl_lab.report.numbers.reductions import last, median, smallest
 from icl_lab.report.subject import Condition, Subject, evenly, mapping
-from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUPPORTED, listing, spoken
+from icl_lab.report.text.vocabulary import COLOURS, HYPOTHESES, INKS, MUTED, SUPPORTED, listing, spoken
 
 READING = (
     "Left: distance in nats to the nearest reference of each hypothesis at every snapshot, members thin, their "

@@ -20,7 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
-from icl_lab.report.vocabulary import COLOURS, INKS, MUTED
+from icl_lab.report.text.vocabulary import COLOURS, INKS, MUTED
 
 Number = float | int
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from icl_lab.core.statistics import relative
 from icl_lab.report.data import Run
-from icl_lab.report.reductions import largest, median, smallest
+from icl_lab.report.numbers.reductions import largest, median, smallest
 from icl_lab.report.subject import Condition, Subject
-from icl_lab.report.vocabulary import (
+from icl_lab.report.text.vocabulary import (
     COINCIDES,
     HYPOTHESES,
     REFUTED,

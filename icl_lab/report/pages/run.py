@@ -9,19 +9,19 @@ from pathlib import Path
 
 from icl_lab.core.files import write_atomically
 from icl_lab.core.thresholds import Thresholds
-from icl_lab.report import glossary
 from icl_lab.report.data import Run, load
-from icl_lab.report.faults import faults_table
 from icl_lab.report.figures import SUBJECT_FIGURES, planted, scoreboard
-from icl_lab.report.files import inline, png, svg
-from icl_lab.report.hypotheses import hypothesis_sections
-from icl_lab.report.layout import Drawing, LeftOut, styled
-from icl_lab.report.sentences import verdict_sentence
+from icl_lab.report.figures.files import inline, png, svg
+from icl_lab.report.figures.layout import Drawing, LeftOut, styled
+from icl_lab.report.numbers.tally import block
+from icl_lab.report.pages.faults import faults_table
+from icl_lab.report.pages.hypotheses import hypothesis_sections
+from icl_lab.report.pages.tables import claims_table, provenance, references_table
+from icl_lab.report.pages.viewer import SCRIPT, viewer
 from icl_lab.report.subject import Subject
-from icl_lab.report.tables import claims_table, provenance, references_table
-from icl_lab.report.tally import block
-from icl_lab.report.viewer import SCRIPT, viewer
-from icl_lab.report.vocabulary import HYPOTHESES, INKS
+from icl_lab.report.text import glossary
+from icl_lab.report.text.sentences import verdict_sentence
+from icl_lab.report.text.vocabulary import HYPOTHESES, INKS
 
 STYLESHEET = Path(__file__).with_name("page.css")
 

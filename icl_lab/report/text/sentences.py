@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from icl_lab.report.ratios import times_farther
-from icl_lab.report.tally import Block, Tally
-from icl_lab.report.vocabulary import (
+from icl_lab.report.numbers.ratios import times_farther
+from icl_lab.report.numbers.tally import Block, Tally
+from icl_lab.report.text.vocabulary import (
     COINCIDES,
     HYPOTHESES,
     MARKS,

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from icl_lab.report.subject import Condition, Subject
-from icl_lab.report.vocabulary import number, percent
+from icl_lab.report.text.vocabulary import number, percent
 
 READING = (
     "Faults are families of learners that are exact but for one thing; each is fitted to the network on unchanged "

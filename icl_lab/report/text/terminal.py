@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from icl_lab.report.data import load
-from icl_lab.report.tally import Block, Tally, begins_family, blocks
-from icl_lab.report.vocabulary import (
+from icl_lab.report.numbers.tally import Block, Tally, begins_family, blocks
+from icl_lab.report.text.vocabulary import (
     COINCIDES,
     HYPOTHESES,
     REFUTED,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icl_lab.report.vocabulary import spoken
+from icl_lab.report.text.vocabulary import spoken
 
 if TYPE_CHECKING:
     import xarray

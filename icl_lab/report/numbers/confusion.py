@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from icl_lab.core.statistics import wilson_interval
-from icl_lab.report.vocabulary import HYPOTHESES
+from icl_lab.report.data import Run
+from icl_lab.report.text.vocabulary import HYPOTHESES
 
 Records = Mapping[str, np.ndarray]  # columns of one family's verdicts
 
+LOOPS, MECHANISMS = "inner_loops", "mechanisms"  # groups of results that are no family of tasks
 OTHERS = ("listed", "mixture", "near miss", "distorted", "stranger", "untrained")
 STUDENTS = tuple(f"{key} {kind}" for kind in ("student", "retrained") for key in HYPOTHESES)
 TITLES = {
@@ -73,6 +75,19 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         return wilson_interval(self.count, self.total)
+
+
+def records_of(run: Run) -> dict[str, Records]:
+    """Group of a calibration's results → its columns."""
+    return {
+        subject.name: {str(name): np.asarray(values) for name, values in subject.data.variables.items()}
+        for subject in run.subjects
+    }
+
+
+def families_of(groups: Mapping[str, Records]) -> dict[str, Records]:
+    """The groups that are families of tasks."""
+    return {name: found for name, found in groups.items() if name not in (LOOPS, MECHANISMS)}
 
 
 def groups_of(families: Mapping[str, Records]) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from icl_lab.core.files import write_atomically
 from icl_lab.report.data import load
 from icl_lab.report.figures import power, telling
-from icl_lab.report.layout import styled
-from icl_lab.report.page import figure_html
-from icl_lab.report.shell import write_page
-from icl_lab.report.tables import claims_table
-from icl_lab.report.telling_table import markdown
+from icl_lab.report.figures.layout import styled
+from icl_lab.report.pages.run import figure_html
+from icl_lab.report.pages.shell import write_page
+from icl_lab.report.pages.tables import claims_table
+from icl_lab.report.text.telling_table import markdown
 
 
 def build(run_directory: Path) -> Path:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from icl_lab.report.confusion import Records
-from icl_lab.report.data import Run, load
+from icl_lab.report.data import load
 from icl_lab.report.figures import calibration, calibration_mechanisms
-from icl_lab.report.layout import styled
-from icl_lab.report.page import figure_html
-from icl_lab.report.shell import write_page
-from icl_lab.report.tables import claims_table
-from icl_lab.report.vocabulary import number
+from icl_lab.report.figures.layout import styled
+from icl_lab.report.numbers.confusion import MECHANISMS, Records, families_of, records_of
+from icl_lab.report.pages.run import figure_html
+from icl_lab.report.pages.shell import write_page
+from icl_lab.report.pages.tables import claims_table
+from icl_lab.report.text.vocabulary import number
 
-LOOPS, MECHANISMS = "inner_loops", "mechanisms"  # groups that are no family of tasks
 KNOWN_NETWORKS = ("distilled", "retrained", "inner loop")  # kinds
 ABOUT = "Learners whose function or mechanism is known were judged as if they were models."
 TRAINED = (
@@ -53,19 +52,6 @@ def build(run_directory: Path) -> Path:
     parts.append(f"<h2>Trained networks</h2><p>{escape(TRAINED)}</p>{table}" if table else "")
     parts.append(f"<h2>Claims</h2>{claims_table(run)}")
     return write_page(run, directory, "How far is the judge to be trusted?", ABOUT, parts)
-
-
-def records_of(run: Run) -> dict[str, Records]:
-    """Group of a calibration's results → its columns."""
-    return {
-        subject.name: {str(name): np.asarray(values) for name, values in subject.data.variables.items()}
-        for subject in run.subjects
-    }
-
-
-def families_of(groups: Mapping[str, Records]) -> dict[str, Records]:
-    """The groups that are families of tasks."""
-    return {name: found for name, found in groups.items() if name not in (LOOPS, MECHANISMS)}
 
 
 def networks_table(groups: Mapping[str, Records]) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from icl_lab.report.data import Run
-from icl_lab.report.reductions import median
+from icl_lab.report.numbers.reductions import median
 from icl_lab.report.subject import Condition, Subject, parsed
-from icl_lab.report.vocabulary import ink_of, number, spoken
+from icl_lab.report.text.vocabulary import ink_of, number, spoken
 
 
 def claims_table(run: Run) -> str:

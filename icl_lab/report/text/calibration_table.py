@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from icl_lab.report.calibration import families_of, records_of
-from icl_lab.report.confusion import (
+from icl_lab.report.data import load
+from icl_lab.report.numbers.confusion import (
     OUTCOMES,
     STUDENTS,
     TITLES,
@@ -18,13 +18,14 @@ from icl_lab.report.confusion import (
     Row,
     Share,
     false_support,
+    families_of,
     groups_of,
     identified_by_noise,
     identified_by_prompts,
     matrix,
+    records_of,
 )
-from icl_lab.report.data import load
-from icl_lab.report.vocabulary import HYPOTHESES, spoken
+from icl_lab.report.text.vocabulary import HYPOTHESES, spoken
 
 CAPTION = (
     "Verdicts at no and 2% noise; one may name several hypotheses. [n]: true of at least half of the row's learners; "

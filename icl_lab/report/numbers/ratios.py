@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icl_lab.report.reductions import largest, median, smallest
+from icl_lab.report.numbers.reductions import largest, median, smallest
 from icl_lab.report.subject import Condition, Subject
 
 

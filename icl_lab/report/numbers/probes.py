@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl_lab.report.reductions import largest, median, smallest
+from icl_lab.report.numbers.reductions import largest, median, smallest
 from icl_lab.report.subject import Condition, Subject
 
 DIMS = ("member", "hypothesis", "statistic")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from icl_lab.core.files import write_atomically
 from icl_lab.report.data import Run
-from icl_lab.report.page import STYLESHEET
-from icl_lab.report.tables import provenance
+from icl_lab.report.pages.run import STYLESHEET
+from icl_lab.report.pages.tables import provenance
 
 
 def write_page(run: Run, directory: Path, title: str, about: str, parts: Iterable[str]) -> Path:

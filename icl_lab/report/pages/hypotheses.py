@@ -7,12 +7,12 @@ from html import escape
 
 import numpy as np
 
-from icl_lab.report import glossary
-from icl_lab.report.probes import probe_rows, seen_and_predicted
-from icl_lab.report.sentences import said
+from icl_lab.report.numbers.probes import probe_rows, seen_and_predicted
+from icl_lab.report.numbers.tally import Block, block
 from icl_lab.report.subject import Condition, Subject
-from icl_lab.report.tally import Block, block
-from icl_lab.report.vocabulary import COLOURS, HYPOTHESES, INKS, number
+from icl_lab.report.text import glossary
+from icl_lab.report.text.sentences import said
+from icl_lab.report.text.vocabulary import COLOURS, HYPOTHESES, INKS, number
 
 CERTAIN = 0.05  # of p-values, corrected for their number
 

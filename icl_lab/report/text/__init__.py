@@ -1,0 +1,1 @@
+"""Words of the report: names and colours, glossary, sentences, and tables for the terminal."""
