@@ -45,7 +45,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing icl_lab and its test tools into $(VENV)"
-	$(PIP_INSTALL) --editable '.[dev,notebooks]'
+	$(PIP_INSTALL) --editable '.[dev,docs,notebooks]'
 	@touch $@ $(VENV)/.installed
 
 # Some distributions ship venv without its pip: then the system's pip fills the new environment.
