@@ -66,6 +66,8 @@ def test_help_takes_less_than_half_a_second():
         (["rnu"], "invalid choice: 'rnu'"),
         (["run"], "CONFIG is missing"),
         (["run", "none.yaml"], "none.yaml: no such file"),
+        (["run", "none"], "none: no such file; known configurations: boolean_rules/paper,"),
+        (["run", "recency/quik"], "did you mean 'recency/quick'?"),
         (["report"], "RUN"),
         (["report", "none"], "none: no such directory"),
         (["report", ".", "--fast"], "--fast: not an option of icl-lab report"),
@@ -93,6 +95,17 @@ def test_options_reach_the_run(tmp_path, no_run):
     config = begun.value.args[0]
     assert (config.subjects["a"].build_training().steps, config.seed) == (7, 3)
     refused(main("run", write(tmp_path), "--subjects.a.model.heads", 3), "subjects.a.model.heads: 3 does not divide")
+
+
+def test_a_shipped_configuration_is_run_by_its_name(tmp_path, monkeypatch, no_run):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExecutedError) as begun:
+        main("run", "quickstart", "--judge.prompts", 8)
+    assert (begun.value.args[0].name, begun.value.args[0].judge.prompts) == ("quickstart", 8)
+    write(tmp_path).rename("quickstart")  # a file of that name comes first
+    with pytest.raises(ExecutedError) as begun:
+        main("run", "quickstart")
+    assert begun.value.args[0].name == CONFIG["name"]
 
 
 def test_run_help_lists_the_settings(tmp_path):
@@ -229,16 +242,9 @@ def test_a_reader_that_goes_away_is_no_error():
 
 
 def test_experiments_are_listed_with_their_first_line(tmp_path, monkeypatch):
-    from icl_lab.commands import listings
-
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "one.py").write_text(
-        '"""A1: one layer, one step.\n\nMore."""\nraise SystemExit("ran")\n'
-    )
-    monkeypatch.setattr(listings, "__file__", str(tmp_path / "icl_lab" / "commands" / "listings.py"))
-    assert main("list", "experiments") == (0, "experiments/one.py  A1: one layer, one step.\n", "")
-    monkeypatch.setattr(listings, "__file__", str(tmp_path / "installed" / "icl_lab" / "commands" / "listings.py"))
-    refused(main("list", "experiments"), "experiments: the scripts are in the repository")
+    monkeypatch.setattr("icl_lab.config.shipped.shipped", lambda folder: tmp_path)
+    (tmp_path / "one.py").write_text('"""A1: one layer, one step.\n\nMore."""\nraise SystemExit("ran")\n')
+    assert main("list", "experiments") == (0, "one  A1: one layer, one step.\n", "")
 
 
 def test_a_new_task_passes_its_own_test_and_its_configuration_is_valid(tmp_path, monkeypatch, no_run):

@@ -3,9 +3,8 @@
 import ast
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 
-from icl_lab.core.errors import InputError
+from icl_lab.config.shipped import shipped_experiments
 
 Rows = list[tuple[str, str]]
 
@@ -55,19 +54,9 @@ def _sites() -> Rows:
 
 
 def _experiments() -> Rows:
-    """Read without being run: the first line of each script's docstring.
-
-    Raises:
-        InputError: there are none, as where the package is installed without its repository.
-    """
-    directory = Path(__file__).parents[2] / "experiments"
-    if not directory.is_dir():
-        raise InputError("experiments: the scripts are in the repository, not in the installed package; run it there")
-    rows = []
-    for file in sorted(directory.glob("[!_]*.py")):
-        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-        rows.append((f"experiments/{file.name}", (text.splitlines() or [""])[0]))
-    return rows
+    """Names of the scripts and the first line of each docstring, read without running it."""
+    texts = {name: file.read_text(encoding="utf-8") for name, file in shipped_experiments().items()}
+    return [(name, (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]) for name, text in texts.items()]
 
 
 def _first_line(documented: object) -> str:

@@ -12,6 +12,7 @@ from annotated_types import Ge, Len
 
 from icl_lab.config.messages import FieldError, one_line
 from icl_lab.config.sections import Section
+from icl_lab.config.shipped import config_file
 from icl_lab.config.subject import Subject
 from icl_lab.config.task_section import sources
 from icl_lab.config.yaml_file import read_yaml
@@ -148,13 +149,17 @@ class RunConfig(Section):
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration in a YAML file, with options such as ["--subjects.a.training.steps", "200"] applied.
+    """Return the configuration in a YAML file, with options such as ["--subjects.a.training.steps", "200"] applied.
+
+    Args:
+        path: of the file, or the name of a shipped configuration, such as "quickstart" or "recency/quick".
+        overrides: options.
 
     Raises:
         InputError: one line that names file and field, and says what would be right.
     """
     path = Path(path)
-    given = read_yaml(path)
+    given = read_yaml(config_file(path))
     given.setdefault("name", path.stem)
     config = parse_config(given, str(path))
     if not overrides:
