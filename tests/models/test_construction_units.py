@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl_lab.models.constructions.parts import channels, matrix, vector
+from icl_lab.models.constructions.parts import add, channels
 from icl_lab.models.constructions.units import gelu as gelu_in_double
 from icl_lab.models.constructions.units import logarithm, square
 from icl_lab.models.layers import gelu
@@ -38,9 +38,9 @@ def test_blocks_add_up_where_they_are_put() -> None:
     at, width = channels(x=2, y=1, z=2)
     assert width == 5
     twice, row = (at["x"], slice(0, 2), 2.0), (at["y"], slice(1, 3), np.array([[3.0, 4.0]]))
-    found = matrix(width, 3, twice, row, (at["x"], slice(0, 2), 1))
+    found = np.zeros((width, 3))
+    add(found, twice, row, (at["x"], slice(0, 2), 1))
     expected = [[3, 0, 0], [0, 3, 0], [0, 3, 4], [0, 0, 0], [0, 0, 0]]
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(vector(5, (at["z"], 7.0), (at["y"], -1)), [0, 0, -1, 7, 7])
     with pytest.raises(ValueError, match="broadcast"):
-        matrix(3, 3, (slice(0, 2), slice(0, 2), np.ones((3, 3))))
+        add(np.zeros((3, 3)), (slice(0, 2), slice(0, 2), np.ones((3, 3))))

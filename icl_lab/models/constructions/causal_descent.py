@@ -1,12 +1,12 @@
 """Linear attention under a causal mask that takes gradient steps: every example knows the examples up to itself."""
 
 from icl_lab.models.config import TransformerConfig
-from icl_lab.models.constructions.parts import channels, finished, matrix, silent
+from icl_lab.models.constructions.parts import add, channels, finished, set_head, silent
 from icl_lab.models.functional import Model, Params
 
 
 def causal_gd(dimension: int, examples: int, learning_rate: float, steps: int) -> tuple[Model, Params]:
-    """Causal gradient descent from zero on paired tokens with N examples, exactly.
+    """Build causal gradient descent from zero on paired tokens with N examples, exactly.
 
         f_j ← f_j + (η/(j+1)) Σ_{l≤j} (y_l − f_l) x_l·x_j  of examples j,      f_q ← f_q + (η/N) Σ_l (y_l − f_l) x_l·x_q
 
@@ -38,34 +38,24 @@ def causal_gd(dimension: int, examples: int, learning_rate: float, steps: int) -
     )
     model = Model(config)
     params = silent(model)
-    x, y, every, first = slice(0, dimension), slice(dimension, dimension + 1), slice(0, dimension), slice(0, 1)
-    params["embed"]["kernel"] = matrix(
-        dimension + 1, width, (x, at["key"], 1.0), (x, at["query"], 1.0), (y, at["residual"], 1.0)
-    )
+    x, y, first = slice(0, dimension), slice(dimension, dimension + 1), slice(0, 1)
+    add(params["embed"]["kernel"], (x, at["key"], 1.0), (x, at["query"], 1.0), (y, at["residual"], 1.0))
     params["positions"][examples, at["flag"]] = 1.0
-    params["readout"]["kernel"] = matrix(width, 1, (at["residual"], first, -1.0))
-
-    def attention(query: tuple, key: tuple, value: tuple, *output: tuple) -> Params:
-        return {
-            "query": {"kernel": matrix(width, dimension, query)},
-            "key": {"kernel": matrix(width, dimension, key)},
-            "value": {"kernel": matrix(width, dimension, value)},
-            "output": {"kernel": matrix(dimension, width, *output)},
-        }
-
+    add(params["readout"]["kernel"], (at["residual"], first, -1.0))
     # The pattern of layer 0 is 1 at (N, N), where N + 1 keys are visible, and 0 everywhere else.
-    params["layers"]["0"]["attention"] = attention(
-        (at["flag"], first, examples + 1.0),
-        (at["flag"], first, 1.0),
-        (at["key"], every, 1.0),
-        (every, at["key"], -1.0),
-        (every, at["query"], 1.0 / examples),
+    set_head(
+        params["layers"]["0"]["attention"],
+        query=[(at["flag"], first, examples + 1.0)],
+        key=[(at["flag"], first, 1.0)],
+        value=[(at["key"], x, 1.0)],
+        output=[(x, at["key"], -1.0), (x, at["query"], 1.0 / examples)],
     )
     for layer in range(1, steps + 1):
-        params["layers"][str(layer)]["attention"] = attention(
-            (at["query"], every, 1.0),
-            (at["key"], every, 1.0),
-            (at["residual"], first, 1.0),
-            (first, at["residual"], -learning_rate),
+        set_head(
+            params["layers"][str(layer)]["attention"],
+            query=[(at["query"], x, 1.0)],
+            key=[(at["key"], x, 1.0)],
+            value=[(at["residual"], first, 1.0)],
+            output=[(first, at["residual"], -learning_rate)],
         )
     return model, finished(params)

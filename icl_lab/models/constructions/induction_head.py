@@ -3,8 +3,8 @@
 import numpy as np
 
 from icl_lab.models.config import TransformerConfig
-from icl_lab.models.constructions.parts import channels, finished, matrix, silent, vector
-from icl_lab.models.constructions.previous_token import APART, clock, previous_token_block
+from icl_lab.models.constructions.parts import add, channels, finished, set_head, silent
+from icl_lab.models.constructions.previous_token import APART, clock, set_previous_token_block
 from icl_lab.models.constructions.units import logarithm
 from icl_lab.models.functional import Model, Params
 
@@ -12,7 +12,7 @@ from icl_lab.models.functional import Model, Params
 def bigram_counts(states: int, tokens: int, concentration: float) -> tuple[Model, Params]:
     """p(next = c) = (C_c + α)/(n + Kα) of a chain of one-hot states, C_c of the n earlier visits went on to c.
 
-    Layer 0, previous-token head: token s learns the state before it, the first is erased (`previous_token_block`).
+    Layer 0, previous-token head: token s learns the state before it, the first is erased (`set_previous_token_block`).
     Layer 1, prefix matching: token t attends to all s ≤ t whose state before is its own. With B = 40,
 
         score(t, s) = B·[before_s = now_t] + (B + log Kα)·[s = 0],
@@ -53,39 +53,27 @@ def bigram_counts(states: int, tokens: int, concentration: float) -> tuple[Model
         mask="causal",
         outputs=states,
     )
-    hidden = config.mlp * width
     model = Model(config)
     params = silent(model)
     every = slice(0, states)
-    params["embed"]["kernel"] = matrix(states, width, (every, at["now"], 1.0))
+    add(params["embed"]["kernel"], (every, at["now"], 1.0))
     params["positions"][:, at["position"]] = clock(tokens)
     params["positions"][0, at["first"]] = 1.0
     lower, upper = params["layers"]["0"], params["layers"]["1"]
-    lower["attention"], lower["mlp"] = previous_token_block(states, tokens, at, width, head_size, hidden)
+    set_previous_token_block(lower, states, tokens, at)
 
     root, sink = head_size**0.5, slice(states, states + 1)
-    upper["attention"] = {
-        "query": {
-            "kernel": matrix(width, head_size, (at["now"], every, root * APART)),
-            "bias": vector(head_size, (sink, root * (APART + np.log(states * concentration)))),
-        },
-        "key": {"kernel": matrix(width, head_size, (at["before"], every, 1.0), (at["first"], sink, 1.0))},
-        "value": {
-            "kernel": matrix(
-                width, head_size, (at["now"], every, 1.0), (at["first"], every, np.full((1, states), 1 / states))
-            ),
-            "bias": np.zeros(head_size),
-        },
-        "output": {"kernel": matrix(head_size, width, (every, at["share"], 1.0)), "bias": np.zeros(width)},
-    }
-    units = slice(0, states * len(slopes))
-    one = np.eye(states)
-    upper["mlp"]["expand"] = {
-        "kernel": matrix(width, hidden, (at["share"], units, np.kron(one, slopes))),
-        "bias": vector(hidden, (units, np.tile(offsets, states))),
-    }
-    upper["mlp"]["contract"]["kernel"] = matrix(
-        hidden, width, (units, at["logit"], np.kron(one, coefficients[:, None]))
+    set_head(
+        upper["attention"],
+        query=[(at["now"], every, root * APART)],
+        key=[(at["before"], every, 1.0), (at["first"], sink, 1.0)],
+        value=[(at["now"], every, 1.0), (at["first"], every, np.full((1, states), 1 / states))],
+        output=[(every, at["share"], 1.0)],
     )
-    params["readout"]["kernel"] = matrix(width, states, (at["logit"], every, 1.0), (at["share"], every, rise))
+    upper["attention"]["query"]["bias"][sink] = root * (APART + np.log(states * concentration))
+    units, one = slice(0, states * len(slopes)), np.eye(states)
+    add(upper["mlp"]["expand"]["kernel"], (at["share"], units, np.kron(one, slopes)))
+    upper["mlp"]["expand"]["bias"][units] = np.tile(offsets, states)
+    add(upper["mlp"]["contract"]["kernel"], (units, at["logit"], np.kron(one, coefficients[:, None])))
+    add(params["readout"]["kernel"], (at["logit"], every, 1.0), (at["share"], every, rise))
     return model, finished(params)

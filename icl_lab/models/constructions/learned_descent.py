@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.models.constructions.gradient_descent import one_layer_config
-from icl_lab.models.constructions.parts import finished, matrix, silent
+from icl_lab.models.constructions.parts import add, finished, set_head, silent
 from icl_lab.models.functional import Model, Params
 
 
@@ -30,13 +30,14 @@ def learned_descent(
     model = Model(one_layer_config(dimension, examples, layers=steps, embedding=True))
     params = silent(model)
     every, start = slice(0, width), -np.asarray(initial)[:, None]
-    params["embed"]["kernel"] = matrix(width, width, (every, every, 1.0), (x, residual, start))
-    params["readout"]["kernel"] = matrix(width, 1, (residual, slice(0, 1), -1.0))
+    add(params["embed"]["kernel"], (every, every, 1.0), (x, residual, start))
+    add(params["readout"]["kernel"], (residual, slice(0, 1), -1.0))
     for step in range(steps):
-        params["layers"][str(step)]["attention"] = {
-            "query": {"kernel": matrix(width, width, (x, x, np.diag(rates[step])))},
-            "key": {"kernel": matrix(width, width, (x, x, 1.0))},
-            "value": {"kernel": matrix(width, width, (residual, residual, 1.0))},
-            "output": {"kernel": matrix(width, width, (residual, residual, -1.0))},
-        }
+        set_head(
+            params["layers"][str(step)]["attention"],
+            query=[(x, x, np.diag(rates[step]))],
+            key=[(x, x, 1.0)],
+            value=[(residual, residual, 1.0)],
+            output=[(residual, residual, -1.0)],
+        )
     return model, finished(params)

@@ -3,15 +3,15 @@
 import numpy as np
 
 from icl_lab.models.config import TransformerConfig
-from icl_lab.models.constructions.parts import channels, finished, matrix, silent, vector
-from icl_lab.models.constructions.previous_token import APART, clock, previous_token_block
+from icl_lab.models.constructions.parts import add, channels, finished, set_head, silent
+from icl_lab.models.constructions.previous_token import APART, clock, set_previous_token_block
 from icl_lab.models.functional import Model, Params
 
 
 def most_recent_match(states: int, tokens: int, floor: float = 1e-4) -> tuple[Model, Params]:
-    """Copies the state that followed the most recent earlier visit to the present state of a chain.
+    """Build a model that copies the state that followed the most recent earlier visit to the present state of a chain.
 
-    Layer 0 is the previous-token head of `previous_token_block`. Layer 1 attends from token t to one token s ≤ t,
+    Layer 0 is the previous-token head of `set_previous_token_block`. Layer 1 attends from token t to one token s ≤ t,
 
         score(t, s) = 40·(T·[before_s = now_t] + s),
 
@@ -40,26 +40,23 @@ def most_recent_match(states: int, tokens: int, floor: float = 1e-4) -> tuple[Mo
         mask="causal",
         outputs=states,
     )
-    hidden = config.mlp * width
     model = Model(config)
     params = silent(model)
     every, order = slice(0, states), slice(states, states + 1)
-    params["embed"]["kernel"] = matrix(states, width, (every, at["now"], 1.0))
+    add(params["embed"]["kernel"], (every, at["now"], 1.0))
     params["positions"][:, at["position"]] = clock(tokens)
     params["positions"][0, at["first"]] = 1.0
     params["positions"][:, at["age"]] = np.arange(tokens)[:, None]
     lower, upper = params["layers"]["0"], params["layers"]["1"]
-    lower["attention"], lower["mlp"] = previous_token_block(states, tokens, at, width, head_size, hidden)
-
+    set_previous_token_block(lower, states, tokens, at)
     unit = APART * head_size**0.5
-    upper["attention"] = {
-        "query": {
-            "kernel": matrix(width, head_size, (at["now"], every, tokens * unit)),
-            "bias": vector(head_size, (order, unit)),
-        },
-        "key": {"kernel": matrix(width, head_size, (at["before"], every, 1.0), (at["age"], order, 1.0))},
-        "value": {"kernel": matrix(width, head_size, (at["now"], every, 1.0)), "bias": np.zeros(head_size)},
-        "output": {"kernel": matrix(head_size, width, (every, at["logit"], 1.0)), "bias": np.zeros(width)},
-    }
-    params["readout"]["kernel"] = matrix(width, states, (at["logit"], every, np.log(1 / floor)))
+    set_head(
+        upper["attention"],
+        query=[(at["now"], every, tokens * unit)],
+        key=[(at["before"], every, 1.0), (at["age"], order, 1.0)],
+        value=[(at["now"], every, 1.0)],
+        output=[(every, at["logit"], 1.0)],
+    )
+    upper["attention"]["query"]["bias"][order] = unit
+    add(params["readout"]["kernel"], (at["logit"], every, np.log(1 / floor)))
     return model, finished(params)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl_lab.models.config import TransformerConfig
-from icl_lab.models.constructions.parts import channels, finished, matrix, silent, vector
+from icl_lab.models.constructions.parts import add, channels, finished, set_head, silent
 from icl_lab.models.constructions.units import square
 from icl_lab.models.functional import Model, Params
 
@@ -48,9 +48,7 @@ def pool_posterior(
         raise ValueError(f"noise: {noise} must be above 0: without noise a posterior has no temperature")
     sizes = {"x": dimension, "y": 1, "mark": members, "vacant": 1, "stored": dimension}
     at, width = channels(**sizes, squares=members, energy=members, weights=dimension, answer=1)
-    residual_scales, residual_shares = square(LARGEST_RESIDUAL)
-    factor_scales, factor_shares = square(LARGEST_FACTOR)
-    needed = max(members * len(residual_scales), 2 * dimension * len(factor_scales))
+    needed = max(members * len(square(LARGEST_RESIDUAL)[0]), 2 * dimension * len(square(LARGEST_FACTOR)[0]))
     head_size = max(members + 1, dimension)
     config = TransformerConfig(
         channels=dimension + 1,
@@ -63,64 +61,56 @@ def pool_posterior(
         positions="learned",
         mask="context",
     )
-    hidden = config.mlp * width
     model = Model(config)
     params = silent(model)
-    inputs, label, one = slice(0, dimension), slice(dimension, dimension + 1), slice(0, 1)
-    params["embed"]["kernel"] = matrix(dimension + 1, width, (inputs, at["x"], 1.0), (label, at["y"], 1.0))
+    inputs, label = slice(0, dimension), slice(dimension, dimension + 1)
+    add(params["embed"]["kernel"], (inputs, at["x"], 1.0), (label, at["y"], 1.0))
     params["positions"][:members, at["mark"]] = np.eye(members)
     params["positions"][members:examples, at["vacant"]] = 1.0
     params["positions"][:members, at["stored"]] = pool
-    params["readout"]["kernel"] = matrix(width, 1, (at["answer"], one, 1.0))
+    add(params["readout"]["kernel"], (at["answer"], slice(0, 1), 1.0))
     first, second, third = (params["layers"][str(layer)] for layer in range(3))
-
-    # Hidden units count scales fastest: unit (m, j) is e_j (y − w_m·x).
-    units = slice(0, members * len(residual_scales))
-    first["mlp"]["expand"]["kernel"] = matrix(
-        width,
-        hidden,
-        (at["y"], units, np.tile(residual_scales, members)[None]),
-        (at["x"], units, np.kron(-np.asarray(pool).T, residual_scales[None])),
-    )
-    first["mlp"]["contract"]["kernel"] = matrix(
-        hidden, width, (units, at["squares"], np.kron(np.eye(members), residual_shares[:, None]))
-    )
-
+    _square_residuals(first["mlp"], at, np.asarray(pool))
     every = slice(0, members)
-    second["attention"]["value"]["kernel"] = matrix(width, head_size, (at["squares"], every, 1.0))
-    second["attention"]["output"]["kernel"] = matrix(head_size, width, (every, at["energy"], 1.0))
-
+    set_head(second["attention"], [], [], [(at["squares"], every, 1.0)], [(every, at["energy"], 1.0)])
     sharpness = exponent * examples / (2 * noise**2) * head_size**0.5
     vacant = slice(members, members + 1)
-    third["attention"] = {
-        "query": {
-            "kernel": matrix(width, head_size, (at["energy"], every, -sharpness)),
-            "bias": vector(head_size, (vacant, -sharpness * FAR)),
-        },
-        "key": {"kernel": matrix(width, head_size, (at["mark"], every, 1.0), (at["vacant"], vacant, 1.0))},
-        "value": {"kernel": matrix(width, head_size, (at["stored"], inputs, 1.0)), "bias": np.zeros(head_size)},
-        "output": {"kernel": matrix(head_size, width, (inputs, at["weights"], 1.0)), "bias": np.zeros(width)},
-    }
-    # Units (f, j) are e_j (weights_f + x_f), and after all of them come those of weights_f − x_f.
-    spread = np.kron(np.eye(dimension), factor_scales[None])
-    units = slice(0, 2 * dimension * len(factor_scales))
-    third["mlp"]["expand"]["kernel"] = matrix(
-        width,
-        hidden,
-        (at["weights"], units, np.concatenate([spread, spread], axis=1)),
-        (at["x"], units, np.concatenate([spread, -spread], axis=1)),
+    set_head(
+        third["attention"],
+        query=[(at["energy"], every, -sharpness)],
+        key=[(at["mark"], every, 1.0), (at["vacant"], vacant, 1.0)],
+        value=[(at["stored"], inputs, 1.0)],
+        output=[(inputs, at["weights"], 1.0)],
     )
-    quarter = np.tile(factor_shares, dimension)[:, None] / 4
-    third["mlp"]["contract"]["kernel"] = matrix(
-        hidden, width, (units, at["answer"], np.concatenate([quarter, -quarter]))
-    )
+    third["attention"]["query"]["bias"][vacant] = -sharpness * FAR
+    _multiply_by_query(third["mlp"], at, dimension)
     return model, finished(params)
+
+
+def _square_residuals(mlp: Params, at: dict[str, slice], pool: Float[np.ndarray, "member feature"]) -> None:
+    """Write (y − w_m·x)² of every member. Hidden units count scales fastest: unit (m, j) is e_j (y − w_m·x)."""
+    (scales, shares), members = square(LARGEST_RESIDUAL), len(pool)
+    units = slice(0, members * len(scales))
+    residual = (at["y"], units, np.tile(scales, members)[None])
+    add(mlp["expand"]["kernel"], residual, (at["x"], units, np.kron(-pool.T, scales[None])))
+    add(mlp["contract"]["kernel"], (units, at["squares"], np.kron(np.eye(members), shares[:, None])))
+
+
+def _multiply_by_query(mlp: Params, at: dict[str, slice], dimension: int) -> None:
+    """Write Σ_f weights_f x_f. Units (f, j) are e_j (weights_f + x_f), followed by those of weights_f − x_f."""
+    scales, shares = square(LARGEST_FACTOR)
+    units = slice(0, 2 * dimension * len(scales))
+    spread = np.kron(np.eye(dimension), scales[None])
+    weights = (at["weights"], units, np.concatenate([spread, spread], axis=1))
+    add(mlp["expand"]["kernel"], weights, (at["x"], units, np.concatenate([spread, -spread], axis=1)))
+    quarter = np.tile(shares, dimension)[:, None] / 4
+    add(mlp["contract"]["kernel"], (units, at["answer"], np.concatenate([quarter, -quarter])))
 
 
 def pool_retrieval(
     pool: Float[Array | np.ndarray, "member feature"], examples: int, noise: float
 ) -> tuple[Model, Params]:
-    """The answer of the pool member of greatest posterior probability: `pool_posterior` with exponent 10⁴.
+    """Build a model that answers with the most probable member of the pool: `pool_posterior` with exponent 10⁴.
 
     The pattern at the query of layer 2 is one-hot unless two members are within 1e-3 nats of each other.
     """

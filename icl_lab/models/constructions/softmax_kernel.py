@@ -1,7 +1,7 @@
 """One head of softmax attention that averages labels by similarity of inputs, and its sharp limit, which copies."""
 
 from icl_lab.models.constructions.gradient_descent import one_layer_config
-from icl_lab.models.constructions.parts import finished, matrix
+from icl_lab.models.constructions.parts import finished, set_head, silent
 from icl_lab.models.functional import Model, Params
 
 SHARP = 1e6  # inverse temperature at which only the nearest example counts
@@ -24,15 +24,16 @@ def softmax_kernel(dimension: int, examples: int, inverse_temperature: float) ->
     """
     width = dimension + 1
     x, label = slice(0, dimension), slice(dimension, width)
-    kernels = {
-        "query": matrix(width, width, (x, x, inverse_temperature * width**0.5)),
-        "key": matrix(width, width, (x, x, 1.0)),
-        "value": matrix(width, width, (label, label, 1.0)),
-        "output": matrix(width, width, (label, label, -1.0)),
-    }
-    attention = {name: {"kernel": kernel} for name, kernel in kernels.items()}
     model = Model(one_layer_config(dimension, examples, attention="softmax"))
-    return model, finished({"layers": {"0": {"attention": attention}}})
+    params = silent(model)
+    set_head(
+        params["layers"]["0"]["attention"],
+        query=[(x, x, inverse_temperature * width**0.5)],
+        key=[(x, x, 1.0)],
+        value=[(label, label, 1.0)],
+        output=[(label, label, -1.0)],
+    )
+    return model, finished(params)
 
 
 def nearest_example(dimension: int, examples: int) -> tuple[Model, Params]:
