@@ -45,7 +45,14 @@ def losses_of_one_step(subject: Subject, seed: int) -> tuple[int, ...]:
     return jax.eval_shape(one_step, stack([planned.member for planned in subject.members(seed)])).shape
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def presets() -> list:
+    """Every preset; those that are not run on a CPU belong to the slow tests."""
+    slow = [() if path.stem in ("quick", "quickstart") else pytest.mark.slow for path in PRESETS]
+    names = [f"{path.parent.name}/{path.stem}" for path in PRESETS]
+    return [pytest.param(path, id=name, marks=mark) for path, name, mark in zip(PRESETS, names, slow, strict=True)]
+
+
+@pytest.mark.parametrize("path", presets())
 def test_presets_can_be_trained(path):
     config = load_config(path)
     for subject in config.subjects.values():

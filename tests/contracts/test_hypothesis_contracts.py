@@ -37,24 +37,25 @@ def test_it_is_stated_in_full(hypothesis):
 
 
 @ALL
-def test_it_passes_on_its_own_references(hypothesis, each_bank, subtests):
-    """At three random parameters each. Between near (3×) and rejected (4×) the rule may say "inconclusive", never more.
+@pytest.mark.parametrize("draws", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_it_passes_on_its_own_references(hypothesis, each_bank, draws, subtests):
+    """At random parameters. Between near (3×) and rejected (4×) the rule may say "inconclusive", never more.
 
     Such a draw exists: kernel ridge at λ = .381 lies 3 to 4 times the floor from the posterior mean at σ² = .25.
     """
     own = [reference.name for reference in hypothesis.references if reference.name in each_bank.references]
     assert own
 
-    def told(found: Verdict, named: bool) -> bool:
+    def expected(found: Verdict, named: bool) -> bool:
         """Named, or undecided between its own references only: two learned steps lie between one and five."""
         unclear = set(each_bank.references) - {*found.near, *found.rejected}
         return named or (bool(unclear) and unclear <= set(own) and bool(set(own) & set(found.near)))
 
     for name in own:
         with subtests.test(name):
-            found = [verdict(each_bank, planted(each_bank, name, seed)) for seed in range(3)]
+            found = [verdict(each_bank, planted(each_bank, name, seed)) for seed in range(draws)]
             named = [hypothesis.key in (*each.supported, *each.coincides) for each in found]
-            assert sum(map(told, found, named)) >= 2, [each.reasons for each in found]
+            assert sum(map(expected, found, named)) >= 2 * draws // 3, [each.reasons for each in found]
             for each, is_named in zip(found, named, strict=True):
                 assert hypothesis.key not in each.refuted
                 assert is_named or each.status == "inconclusive", each.reasons
