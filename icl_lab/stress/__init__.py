@@ -1,1 +1,1 @@
-"""Stress tests: changes of the prompt, of its format and of how answers are decoded, swept, on any learner."""
+"""Stress tests of any learner: sweeps over changes of the prompt, of its format and of the decoding."""

@@ -1,16 +1,16 @@
-"""What a stress test is: a change of the task, of its prompts or of their format, by a strength that is swept.
+"""The definition of a stress test: a change of the task, of its prompts or of their format, swept over a strength.
 
-Four learners meet on the changed prompts, in nats of `Predictions.divergence` D with the unit v = `task.unit`:
+Three learners are compared on the changed prompts, in nats of `Predictions.divergence` D with the unit v = `task.unit`:
 
-    c  the exact learner whose prior is the changed one       bias      D(c‖s) − D(c‖t)   what s loses on top
-    t  the exact learner whose prior is that of training      mismatch  D(c‖t)            what t itself loses
-    s  the subject                                            distance  D(t‖s)            from what its prior asks for
+    c  the exact learner under the changed prior        bias      D(c‖s) − D(c‖t)   the subject's additional loss
+    t  the exact learner under the training prior       mismatch  D(c‖t)            the loss of t itself
+    s  the subject                                      distance  D(t‖s)            between subject and t
 
-bias + mismatch = D(c‖s): what the subject loses on the changed prompts against the best that can be done there, in
-expectation over c's own predictive. The bias may be negative: a mechanism may be wrong in a way that helps, or know
-more than the training prior. It compares two losses, not two answers: 0 does not mean s = t, `distance` does. Where a
-change keeps the outcome asked for, its answer to the unchanged prompt can be compared with the other: moved = D(s
-before ‖ s after), which is all there is where the changed prompt has no likelihood under training (`likelihood` False).
+bias + mismatch = D(c‖s) is the subject's excess loss on the changed prompts over the best possible learner, in
+expectation over c's own predictive. The bias is negative if the subject's errors help, or if it knows more than the
+training prior. It compares two losses, not two answers: only distance 0 means s = t. If the change keeps the outcome of
+the query, the answers before and after can be compared: moved = D(s before ‖ s after). This is the only measure if the
+changed prompt has no likelihood under training (`likelihood` is False).
 """
 
 import dataclasses
@@ -42,17 +42,17 @@ class Perturbation:
     """One stress test.
 
     Attributes:
-        name, title: identifier, and what figures call it.
-        question: what it asks, in a line.
-        unit: what a strength is, for axes: "share of labels flipped".
-        strengths: increasing, the first of them no change at all (or the reference case).
-        standard: the strength that the profile shows.
-        applies: task → "" or why it makes no sense for the task, in a line.
+        name, title: identifier, and name in figures.
+        question: the question it answers, in a line.
+        unit: of a strength, for axes: "share of labels flipped".
+        strengths: increasing; the first is no change (or the reference case).
+        standard: the strength shown in the profile.
+        applies: task → "", or the reason in a line why the test does not apply to the task.
         task: (task, strength) → the task whose prior the changed prompts are drawn from; its exact predictive is c.
-        prompts: (task, prompts, key, strength) → the prompts changed; they may also choose what is scored.
-        format: (format, strength) → the format changed: what the subject reads, never what the exact learners see.
-        aligned: the outcome asked for stays what it is, so that answers before and after can be compared.
-        likelihood: changed prompts are possible under training; else only `moved` counts.
+        prompts: (task, prompts, key, strength) → the changed prompts, which may also score other positions.
+        format: (format, strength) → the changed format, which the subject reads and the exact learners do not see.
+        aligned: the outcome of the query stays the same, so that answers before and after can be compared.
+        likelihood: changed prompts are possible under training; otherwise only `moved` counts.
     """
 
     name: str
@@ -76,10 +76,10 @@ class Perturbation:
 
 
 def composed(name: str, title: str, parts: Sequence[tuple[Perturbation, Strength]]) -> Perturbation:
-    """Several changes at once, at the strengths given; strength 1 is all of them, 0 none.
+    """Combine several changes, each at its own strength; strength 1 applies all of them, 0 none.
 
-    Tasks change in the order given, then prompts, then formats. c is the exact learner of the last task: right wherever
-    prompts change after tasks in a way that keeps the evidence (order, format) or is drawn from the changed task.
+    Tasks change in the given order, then prompts, then formats. c is the exact learner of the last task. It is right if
+    the changes of prompts keep the evidence (order, format) or draw from the changed task.
     """
 
     def reason(task: Task) -> str:

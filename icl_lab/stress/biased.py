@@ -1,7 +1,7 @@
-"""Biased learners of known strength: exact but for one fault. Controls of the stress lab, and a yardstick.
+"""Learners that are exact but for one bias of known strength: controls of the stress lab, and its yardstick.
 
-Each is a one-parameter family that starts at the exact learner of the training prior (strength 0), so that a subject's
-fault can be said as the strength of the family that describes it best, see `stress.strength`.
+Each family has one parameter and starts at the exact learner of the training prior (strength 0). A subject's bias is
+reported as the strength of the family that describes it best, see `stress.strength`.
 """
 
 import dataclasses
@@ -20,25 +20,25 @@ from icl_lab.tasks import Task
 
 
 def forgetting(positions: int, strength: Array | float) -> Array:
-    """Example j counts e^{−γ(i−1−j)} times at position i, γ = `strength`: the posterior of a leaky memory."""
+    """Return weights of exponential forgetting: example j counts e^{−γ(i−1−j)} times at position i, γ = `strength`."""
     place = jnp.arange(positions)
     return jnp.exp(-strength * jnp.maximum(place[:, None] - 1 - place, 0))
 
 
 def timid(positions: int, strength: Array | float) -> Array:
-    """Every example counts 1 − `strength` times: the answer stays too near the prior's."""
+    """Return equal weights 1 − `strength` of all examples: the answer stays too near the prior's."""
     return jnp.full((positions,) * 2, 1 - strength)
 
 
 def majority(task: Task, prompts: Prompts) -> Predictions:
-    """The mean label seen so far."""
+    """Return the mean label of the examples so far."""
     return label_mean(task, prompts, 1.0)
 
 
 def mixed(task: Task, exact: Predictions | None, other: Predictions, strength: Array | float) -> Predictions:
-    """The mean target is that of `other` in a share `strength`, of the exact answer in the rest."""
+    """Mix mean targets: a share `strength` of `other`, the rest of the exact answer."""
     if exact is None:
-        raise TypeError(f"posterior_predictive: {type(task).__name__} has none to be biased")
+        raise TypeError(f"posterior_predictive: {type(task).__name__} has no exact answer")
     return task.outcomes.from_mean((1 - strength) * exact.mean_target() + strength * other.mean_target())
 
 
@@ -46,12 +46,12 @@ Family = Callable[[Task, Prompts, Array | float], Predictions]
 
 
 def weighting(weights: Callable[[int, Array | float], Array]) -> Family:
-    """The family whose examples count as often as these say, [position, example]."""
+    """Return the family in which examples count as often as the weights say, [position, example]."""
     return lambda task, prompts, strength: counted(task, prompts, weights(prompts.positions, strength))
 
 
 def giving_way(other: Callable[[Task, Prompts], Predictions]) -> Family:
-    """The family in which another answer takes a share of the exact one."""
+    """Return the family in which another answer replaces a share of the exact one."""
     return lambda task, prompts, strength: mixed(
         task, task.posterior_predictive(prompts), other(task, prompts), strength
     )
@@ -62,12 +62,12 @@ class Bias:
     """A family of biased learners.
 
     Attributes:
-        name, title: identifier, and the fault in words.
-        unit: what the strength is.
-        answers: (task, prompts, strength) → predictions; the exact ones at 0.
-        grid: strengths that are tried, increasing from 0.
-        weights, other: of which `answers` is `weighting` or `giving_way`, if it is one of them: with these whole
-            families are answered by programs that they share.
+        name, title: identifier, and the bias in words.
+        unit: of the strength.
+        answers: (task, prompts, strength) → predictions; exact at 0.
+        grid: strengths to fit, increasing from 0.
+        weights, other: arguments of `weighting` or `giving_way`, if `answers` is one of these; families then share
+            compiled programs.
     """
 
     name: str
@@ -103,13 +103,13 @@ BIASES: dict[str, Bias] = {
 
 
 def can_be_biased(task: Task) -> str:
-    """ "" if the families are known for the task, else why not."""
+    """Return "" if the task has these families, else the reason why not."""
     return knows_weighted(task)
 
 
 @pytree_dataclass
 class BiasedLearner:
-    """A member of a family as a learner."""
+    """A biased learner: one family at one strength."""
 
     task: Task
     strength: Array | float

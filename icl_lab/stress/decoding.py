@@ -1,6 +1,6 @@
-"""How a predictive distribution is decoded: penalties, temperature, top-k and top-p, in the usual order.
+"""Decoding of predictive distributions: penalties, temperature, top-k and top-p, in the usual order.
 
-Everything acts on log probabilities along the last axis and gives log probabilities that are normalised again.
+All functions act on log probabilities along the last axis and return normalised log probabilities.
 """
 
 from typing import Any
@@ -17,15 +17,15 @@ Value = Any  # a number, or an array that broadcasts against the leading axes
 
 @pytree_dataclass
 class Decoding:
-    """A decoding rule as data: one compiled program serves all. The defaults change nothing.
+    """Parameters of a decoding rule; one compiled program serves all rules. The defaults change nothing.
 
     Attributes:
         temperature: T > 0 of p^(1/T), normalised. Greedy choice is `top_k=1`.
-        top_k: how many of the most probable outcomes are kept; 0: all.
-        top_p: mass of the smallest set of most probable outcomes that is kept, in (0, 1].
+        top_k: number of most probable outcomes to keep; 0 keeps all.
+        top_p: probability mass of the smallest set of most probable outcomes to keep, in (0, 1].
         repetition: θ > 0 of `repetition_penalty`; 1: none.
-        frequency: nats that every earlier occurrence takes off an outcome's log probability.
-        presence: nats that having occurred at all takes off.
+        frequency: nats subtracted from an outcome's log probability for every earlier occurrence.
+        presence: nats subtracted once if it has occurred.
 
     Raises:
         ValueError: a number outside its range.
@@ -52,12 +52,12 @@ class Decoding:
 
 
 def decode(predicted: Categorical, counts: Float[Array, "*batch outcome"], rule: Decoding) -> Categorical:
-    """The distribution that is sampled from: penalties first, then temperature, then top-k, then top-p.
+    """Return the distribution to sample from: apply penalties, then temperature, then top-k, then top-p.
 
     Args:
-        predicted: what a learner answers.
-        counts: how often each outcome has occurred so far.
-        rule: the decoding.
+        predicted: a learner's answers.
+        counts: occurrences of each outcome so far.
+        rule: parameters of the decoding.
     """
     scores = repetition_penalty(predicted.log_probs, counts, rule.repetition)
     scores = occurrence_penalty(scores, counts, rule.frequency, rule.presence)
@@ -65,20 +65,20 @@ def decode(predicted: Categorical, counts: Float[Array, "*batch outcome"], rule:
 
 
 def temperature(scores: Float[Array, "*batch outcome"], value: Value) -> Float[Array, "*batch outcome"]:
-    """log of p^(1/T)/Σ p^(1/T): T < 1 sharpens, T → 0 is greedy, T → ∞ uniform over what is possible."""
+    """Return log p^(1/T)/Σ p^(1/T): T < 1 sharpens, T → 0 is greedy, T → ∞ is uniform over possible outcomes."""
     return jax.nn.log_softmax(scores / value, axis=-1)
 
 
 def top_k(log_probs: Float[Array, "*batch outcome"], value: Value) -> Float[Array, "*batch outcome"]:
-    """The k most probable outcomes, normalised; of equals the first. k = 0 keeps all."""
+    """Keep the k most probable outcomes, normalised; among equals, the first ones. k = 0 keeps all."""
     rank = _before(log_probs).sum(-1)
     return _only(log_probs, (rank < value) | (jnp.asarray(value) == 0))
 
 
 def top_p(log_probs: Float[Array, "*batch outcome"], value: Value) -> Float[Array, "*batch outcome"]:
-    """The nucleus: the smallest set of most probable outcomes whose mass is at least p, normalised.
+    """Keep the nucleus: the smallest set of most probable outcomes whose mass is at least p, normalised.
 
-    An outcome is kept where all that is more probable has less mass than p, so the most probable one always is.
+    An outcome is kept if all more probable outcomes together have less mass than p, so the most probable always is.
     Source: Holtzman et al. 2020, "The curious case of neural text degeneration".
     """
     mass = (_before(log_probs) * jnp.exp(log_probs)[..., None, :]).sum(-1)
@@ -88,12 +88,12 @@ def top_p(log_probs: Float[Array, "*batch outcome"], value: Value) -> Float[Arra
 def repetition_penalty(
     logits: Float[Array, "*batch outcome"], counts: Float[Array, "*batch outcome"], strength: Value
 ) -> Float[Array, "*batch outcome"]:
-    """Logits of outcomes that have occurred are divided by θ where positive, multiplied by θ where negative.
+    """Divide the logits of outcomes that have occurred by θ if positive, multiply them by θ if negative.
 
-    It is no function of probabilities: a constant added to all logits changes what it does. Log probabilities, which
-    is what `decode` gives it, are never positive, so that an outcome seen before goes from p to p^θ. Where *every*
-    outcome has been seen that is temperature 1/θ: a penalty θ > 1 then sharpens.
-    Source: Keskar et al. 2019, "CTRL", which divides throughout; multiplying where negative is the usual repair.
+    The result is not a function of probabilities: adding a constant to all logits changes it. `decode` passes log
+    probabilities, which are never positive, so the probability p of an outcome seen before becomes p^θ. Once *every*
+    outcome has been seen, this equals temperature 1/θ: a penalty θ > 1 then sharpens.
+    Source: Keskar et al. 2019, "CTRL", which always divides; multiplying negative logits is the usual repair.
     """
     penalised = jnp.where(logits > 0, logits / strength, logits * strength)
     return jnp.where(counts > 0, penalised, logits)
@@ -102,12 +102,12 @@ def repetition_penalty(
 def occurrence_penalty(
     logits: Float[Array, "*batch outcome"], counts: Float[Array, "*batch outcome"], frequency: Value, presence: Value
 ) -> Float[Array, "*batch outcome"]:
-    """logits − frequency·count − presence·[count > 0], of counts of earlier occurrences."""
+    """Return logits − frequency·count − presence·[count > 0], with counts of earlier occurrences."""
     return logits - frequency * counts - presence * (counts > 0)
 
 
 def _before(log_probs: Float[Array, "*batch outcome"]) -> Float[Array, "*batch outcome outcome"]:
-    """[..., i, j]: 1 where j comes before i in order of falling probability, and of equals in order of index."""
+    """Return [..., i, j]: whether j comes before i by falling probability, and among equals by index."""
     own, other = log_probs[..., :, None], log_probs[..., None, :]
     index = jnp.arange(log_probs.shape[-1])
     return ((other > own) | ((other == own) & (index < index[:, None]))).astype(log_probs.dtype)

@@ -1,4 +1,4 @@
-"""Tasks made of another task: they answer every question by asking it, but for what a subclass changes."""
+"""Tasks derived from another task, which they delegate to, except where a subclass overrides a method."""
 
 from typing import Any
 
@@ -11,10 +11,9 @@ from icl_lab.tasks.wrapped import Wrapped
 
 @task_dataclass
 class Derived(Wrapped, Task):
-    """The task `base`, with as many examples and the prior that the fields of this one say.
+    """The task `base` with another number of examples and another prior.
 
-    A subclass overrides what it changes. Nothing is said about closed forms: a population has none, unless a subclass
-    gives one.
+    A subclass overrides what it changes. A population prior has no closed form unless the subclass gives one.
     """
 
     base: Task = None  # pyrefly: ignore[bad-assignment]
@@ -42,5 +41,5 @@ class Derived(Wrapped, Task):
 
 
 def undescribed(task: Task) -> str:
-    """ "" if a derived task says all that the task says, else why not."""
+    """Return "" if a derived task keeps the prompts of the task complete, else the reason why not."""
     return "a description would name the task that was changed" if isinstance(task, Described) else ""

@@ -1,4 +1,4 @@
-"""Exact answers to changed prompts: examples that count otherwise, and tasks that switch in mid-prompt."""
+"""Exact answers to changed prompts: weighted examples, and tasks that switch within the prompt."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from icl_lab.tasks import Pool, Task, pool_posterior
 
 
 def knows_weighted(task: Task) -> str:
-    """ "" if the task has a `weighted_predictive`, else why not."""
+    """Return "" if the task has a `weighted_predictive`, else the reason why not."""
     found = jax.eval_shape(lambda: task.weighted_predictive(task.sample(jax.random.key(0), 1), _ones(task)))
     return "" if found is not None else f"the posterior of {type(task).__name__} over its population has no closed form"
 
@@ -19,10 +19,10 @@ def _ones(task: Task) -> Array:
 
 
 def counted(task: Task, prompts: Prompts, counts: Float[Array, "position example"]) -> Predictions:
-    """`task.weighted_predictive` with the same counts in every prompt.
+    """Return `task.weighted_predictive` with the same counts in every prompt.
 
     Raises:
-        TypeError: the task has none.
+        TypeError: the task has no such predictive.
     """
     found = task.weighted_predictive(prompts, jnp.broadcast_to(counts, (len(prompts.y), *counts.shape)))
     if found is None:
@@ -31,20 +31,20 @@ def counted(task: Task, prompts: Prompts, counts: Float[Array, "position example
 
 
 def since(positions: int, start: Array | int) -> Float[Array, "position example"]:
-    """Counts that forget everything before example `start`."""
+    """Return counts that ignore all examples before `start`."""
     return jnp.broadcast_to(jnp.arange(positions) >= start, (positions, positions)).astype(float)
 
 
 def switching_predictive(task: Task, prompts: Prompts, hazard: Array | float) -> Predictions:
-    """Exact predictive when before every example but the first the task is drawn anew with probability h = `hazard`.
+    """Return the exact predictive if the task is drawn anew before every example with probability h = `hazard`.
 
-    With r_s(i) the joint probability of all pairs before i and of the last switch at s (Adams and MacKay 2007,
-    "Bayesian online changepoint detection"),
+    Let r_s(i) be the joint probability of all pairs before i and of the last switch at s (Adams and MacKay 2007,
+    "Bayesian online changepoint detection"):
 
         r_s(i) = (1 − h) r_s(i−1) p(pair i−1 | pairs s..i−2),    r_i(i) = h Σ_s r_s(i−1) p(pair i−1 | pairs s..i−2),
 
-    and the predictive is the mixture over s of those that begin at s, weighted by r_s(i) and by what x_i says. Cost:
-    `positions` exact predictives.
+    The predictive is the mixture over s of the predictives that start at s, weighted by r_s(i) and the evidence of x_i.
+    Cost: `positions` exact predictives.
 
     Returns:
         A Categorical, which is exact, or a Gaussian with the exact mean and variance of the mixture.
@@ -56,7 +56,7 @@ def switching_predictive(task: Task, prompts: Prompts, hazard: Array | float) ->
         return _run(task, prompts, since(size, start))
 
     answers, before, after = jax.lax.map(run, starts)  # [start, batch, position]
-    # Evidence of pair i in the run from s: what the run has seen with it, less what it had seen without.
+    # Evidence of pair i in the run from s: log evidence with the pair minus log evidence without it.
     gained = after - jnp.pad(after[..., :-1], ((0, 0), (0, 0), (1, 0)))
     gained = jnp.where((starts[:, None] <= starts)[:, None], gained, -jnp.inf)
     inputs = before - jnp.pad(after[..., :-1], ((0, 0), (0, 0), (1, 0)))
@@ -76,9 +76,9 @@ def switching_predictive(task: Task, prompts: Prompts, hazard: Array | float) ->
 
 
 def _run(task: Task, prompts: Prompts, counts: Array) -> tuple[Predictions, Array, Array]:
-    """Predictive, log evidence before and after every outcome (inputs included), [batch, position], of one run.
+    """Return the predictive and the log evidence before and after every outcome, inputs included, [batch, position].
 
-    Before the run begins its evidence is 0 after an outcome.
+    Before the run begins, the evidence after an outcome is 0.
     """
     began = counts[-1] > 0
     every = jnp.broadcast_to(counts, (len(prompts.y), *counts.shape))
@@ -95,5 +95,5 @@ def _run(task: Task, prompts: Prompts, counts: Array) -> tuple[Predictions, Arra
 
 
 def _plain(predictive: Predictions) -> Predictions:
-    """A mixture as the Gaussian of its moments: only those are asked for."""
+    """Replace a mixture by the Gaussian with its mean and variance."""
     return Gaussian(predictive.mean, predictive.variance) if isinstance(predictive, Mixture) else predictive

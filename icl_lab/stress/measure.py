@@ -1,7 +1,7 @@
-"""Stress a learner: bias, mismatch and distance per prompt, see `stress.base`.
+"""Measure a learner under a stress test: bias, mismatch and distance per prompt, see `stress.base`.
 
-What depends on the task alone (changed prompts, both exact learners, the unit) is shared by all learners. A draw, an
-exact learner, and a learner are compiled once per kind of task and shape of prompts, whatever perturbation asks them.
+All learners share what depends on the task alone: changed prompts, both exact learners and the unit. Sampling, exact
+learners and subjects are compiled once per kind of task and shape of prompts, for all perturbations.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ from icl_lab.tasks import Task
 
 @pytree_dataclass
 class Stressed:
-    """Prompts before and after a change, and what exact learners say of them.
+    """Prompts before and after a change, with the answers of the exact learners.
 
     Attributes:
-        before, after: the same draw without and with the change to the prompts (of another task: another draw).
-        trained: t, the training prior's exact predictive on `after`; None where there is none in closed form.
-        changed: c, the changed prior's.
+        before, after: the same sample without and with the change to the prompts.
+        trained: t, exact predictive on `after` under the training prior; None if there is no closed form.
+        changed: c, the same under the changed prior.
         unit: v on `after`, [prompt, position].
     """
 
@@ -39,7 +39,7 @@ class Stressed:
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Means over the scored positions of every prompt, in nats, [prompt]; NaN where there is nothing to compare with.
+    """Means over the scored positions of every prompt, in nats, [prompt]; NaN if there is no exact answer.
 
     Attributes:
         bias: D(c‖s) − D(c‖t).
@@ -58,17 +58,17 @@ NAMES = tuple(field.name for field in dataclasses.fields(Terms))
 
 
 def stressed(perturbation: Perturbation, task: Task, key: Array, prompts: int, strength: Strength) -> Stressed:
-    """A batch of changed prompts with both exact answers.
+    """Sample changed prompts and compute both exact answers.
 
     Args:
-        perturbation: what is changed.
-        task: that the subject was trained on.
-        key: of the draw; strengths share it, so that what is not changed stays the same.
-        prompts: how many.
-        strength: how far.
+        perturbation: the change.
+        task: the training task.
+        key: of the sample; all strengths share it, so that they differ in the change alone.
+        prompts: their number.
+        strength: of the change.
 
     Raises:
-        ValueError: the perturbation makes no sense for the task.
+        ValueError: the perturbation does not apply to the task.
     """
     reason = perturbation.applies(task)
     if reason:
@@ -88,7 +88,7 @@ def _changed(perturbation: Perturbation, strength: Strength, task: Task, prompts
 
 
 def in_format(learner: Learner, perturbation: Perturbation, strength: Strength) -> Learner:
-    """The same learner, reading prompts in the changed format if it reads any."""
+    """Return the learner with the changed format, if it has a format."""
     own = getattr(learner, "format", None)
     if own is None:
         return learner
@@ -97,44 +97,44 @@ def in_format(learner: Learner, perturbation: Perturbation, strength: Strength) 
 
 
 def terms(perturbation: Perturbation, given: Stressed, learner: Learner, strength: Strength) -> Terms:
-    """What the change does to a learner.
+    """Measure the effect of a change on a learner.
 
     Args:
-        perturbation, strength: of `given`.
-        given: by `stressed`.
-        learner: a pytree, as all of the lab's are.
+        perturbation, strength: those of `given`.
+        given: returned by `stressed`.
+        learner: a pytree.
     """
     reader = in_format(learner, perturbation, strength)
     answer = answers_of(reader, given.after)
     scored = np.asarray(given.after.scored) & answered(answer)
 
-    def apart(first: Predictions | None, second: Predictions | None) -> np.ndarray:
+    def distance_of(first: Predictions | None, second: Predictions | None) -> np.ndarray:
         if first is None or second is None:
             return np.full(len(scored), np.nan)
         found = np.asarray(first.divergence(second, given.unit))
         return _mean(found, scored)
 
-    lost, mismatch = apart(given.changed, answer), apart(given.changed, given.trained)
+    lost, mismatch = distance_of(given.changed, answer), distance_of(given.changed, given.trained)
     moved = np.full(len(scored), np.nan)
     if perturbation.aligned:
-        moved = apart(answers_of(learner, given.before), answer)
+        moved = distance_of(answers_of(learner, given.before), answer)
     if not perturbation.likelihood:
         lost = mismatch = np.full(len(scored), np.nan)
-    distance = apart(given.trained, answer) if perturbation.likelihood else np.full(len(scored), np.nan)
+    distance = distance_of(given.trained, answer) if perturbation.likelihood else np.full(len(scored), np.nan)
     return Terms(lost - mismatch, mismatch, distance, moved)
 
 
 def answered(answer: Predictions) -> np.ndarray:
-    """Positions that the learner answers at all, [prompt, position]: a format may read the last one only.
+    """Return whether the learner answers a position, [prompt, position]; some formats read the last one only.
 
-    One that it answers in some prompt counts in all: an answer that is not finite there is infinitely far.
+    A position answered in some prompt counts in all: an answer that is not finite there is infinitely far.
     """
     finite = np.isfinite(np.asarray(answer.mean_target())).all(-1)
     return np.broadcast_to(finite.any(0), finite.shape)
 
 
 def _mean(values: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Mean over scored positions, infinite where one is not finite; NaN for prompts without any."""
+    """Return the mean over scored positions: infinite if a value is not finite, NaN if none is scored."""
     count = scored.sum(-1)
     known = np.where(np.isfinite(values), values, np.inf)
     return np.where(scored, known, 0.0).sum(-1) / np.where(count > 0, count, np.nan)

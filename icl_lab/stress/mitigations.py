@@ -1,4 +1,4 @@
-"""What is done against failures without training: learner → learner. Only the last position is answered."""
+"""Mitigations without training, learner → learner, which answer the last position only."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -20,9 +20,9 @@ ORDERS = 8
 class Calibrated:
     """Contextual calibration: p(y | examples, x) / p(y | examples, null), normalised.
 
-    The null query asks nothing: zeros, or the mean of the prompt's inputs. A factor on class probabilities that does
-    not depend on the query is removed exactly, whoever it belongs to: it may be a fault, or what the examples say about
-    all queries. So the exact learner is left as it is only where its own answer to the null query is uniform.
+    The null query has no content: zeros, or the mean of the prompt's inputs. Calibration removes every factor on class
+    probabilities that does not depend on the query, whether it is a bias or evidence of the examples about all queries.
+    The exact learner is unchanged only if its own answer to the null query is uniform.
     Source: Zhao et al. 2021, "Calibrate before use".
     """
 
@@ -33,22 +33,22 @@ class Calibrated:
 
     def __call__(self, prompts: Prompts) -> Predictions:
         nothing = prompts.x.mean(1) if self.null == "mean" else jnp.zeros_like(prompts.x[:, -1])
-        asked, unasked = self.learner(prompts), self.learner(prompts.replace(x=prompts.x.at[:, -1].set(nothing)))
-        if not isinstance(asked, Categorical) or not isinstance(unasked, Categorical):
-            raise TypeError("learner: real outcomes have no probabilities to be calibrated")
-        return _last(Categorical(jax.nn.log_softmax(asked.log_probs - unasked.log_probs, axis=-1)))
+        query, null = self.learner(prompts), self.learner(prompts.replace(x=prompts.x.at[:, -1].set(nothing)))
+        if not isinstance(query, Categorical) or not isinstance(null, Categorical):
+            raise TypeError("learner: real outcomes have no probabilities to calibrate")
+        return _last(Categorical(jax.nn.log_softmax(query.log_probs - null.log_probs, axis=-1)))
 
 
 @pytree_dataclass
 class Ensembled:
-    """Mean answer over K random orders of the same examples: of probabilities, or of means.
+    """The mean answer (probabilities, or means) over K random orders of the same examples.
 
-    An exact learner of exchangeable examples is left as it is. What another one answers too much to an order is divided
-    by K in variance; what it makes of all orders alike stays.
+    The exact learner of exchangeable examples is unchanged. The variance due to order is divided by K; a bias that is
+    the same in all orders stays.
 
     Attributes:
-        learner: to be asked K times.
-        task: says what another order is, see `Task.reorder`.
+        learner: evaluated K times.
+        task: defines reordering, see `Task.reorder`.
         key: of the orders.
         orders: K.
     """
@@ -71,7 +71,7 @@ class Ensembled:
 
 
 def _last(answer: Predictions) -> Predictions:
-    """Only the last position: at others another order, or another query, asks something else."""
+    """Keep the last position only: the others belong to other orders or queries."""
     return jax.tree.map(lambda leaf: leaf.at[:, :-1].set(jnp.nan), answer)
 
 

@@ -1,4 +1,4 @@
-"""Learners that work from tokens, exact but for the layout they take them to have: controls of changes of format."""
+"""Learners that read tokens in a wrong layout and are exact otherwise: controls of changes of format."""
 
 from typing import Any
 
@@ -16,16 +16,16 @@ from icl_lab.tasks import Task
 class FormatReader:
     """Mean target (1 − s)·r + s·m at the last position, s = `share`; the others are not answered (NaN).
 
-    r is the exact answer to what the tokens say in the format that they have: separators and blanks are ignored, codes
-    and scale known, so that no change of format moves it. m is the exact answer to what the *last* tokens say, as many
-    as a prompt had in training, if they are taken for tokens of the format of training: the query stands where it did,
-    a separator is an input or a label of zeros, and answers are given in the codes of training.
+    r is the exact answer to the prompt read in its own format: separators and blanks are ignored, codes and scale are
+    known, so no change of format moves it. m is the exact answer to the *last* tokens, as many as a prompt had in
+    training, read in the format of training: a separator is an input or a label of zeros, and answers are given in the
+    codes of training.
 
     Attributes:
-        task: whose training prior both believe.
+        task: the training task.
         share: s.
         trained: the format of training.
-        format: the format that prompts are written in.
+        format: the format of the prompts.
     """
 
     task: Task
@@ -52,7 +52,7 @@ class FormatReader:
 
 
 def misreading(trained: Format, format: Format) -> Bias:
-    """The family of readers of a changed format, by their share, for `stress.strength.fit_strength`."""
+    """Return the family of readers of a changed format, for `stress.strength.fit_strength`."""
 
     def answers(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
         return FormatReader(task, strength, trained, format)(prompts)

@@ -1,4 +1,4 @@
-"""Whether a learner can be asked at all."""
+"""Whether a learner can read prompts in its format."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from icl_lab.models.positions import LENGTH_BOUND
 
 
 def why_unreadable(learner: Callable[[Prompts], Predictions], prompts: Prompts) -> str:
-    """ "" if the learner can read the prompts in its format, else why not.
+    """Return "" if the learner can read the prompts in its format, else the reason why not.
 
-    Tables of positions end with the length of training, and not every format can be changed in every way.
+    Position tables end at the training length, and not every format supports every change.
     """
     if why := why_not(getattr(learner, "format", None)):
         return why

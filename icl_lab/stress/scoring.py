@@ -1,4 +1,4 @@
-"""Which positions of a changed prompt count."""
+"""Selection of the scored positions of a changed prompt."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -7,10 +7,10 @@ from icl_lab.core.prompts import Prompts
 
 
 def last_only(prompts: Prompts) -> Prompts:
-    """Only the last position counts: the one that has all examples before it."""
+    """Score the last position only, which follows all examples."""
     return from_position(prompts, prompts.positions - 1)
 
 
 def from_position(prompts: Prompts, first: int | Int[Array, ""]) -> Prompts:
-    """Positions from `first` on count."""
+    """Score positions from `first` on."""
     return prompts.replace(scored=prompts.scored & (jnp.arange(prompts.positions) >= first))

@@ -1,4 +1,4 @@
-"""How strong a subject's fault is: the member of a family of biased learners that answers most like it."""
+"""Estimate the strength of a subject's bias: the member of a family of biased learners nearest to its answers."""
 
 import dataclasses
 import functools
@@ -22,12 +22,12 @@ RESAMPLES, FINE = 500, 50
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A family at the strength that describes a subject best.
+    """The strength at which a family is nearest to a subject.
 
     Attributes:
-        strength, low, high: where the mean distance is least, between grid points by a spline, and its 95% bootstrap
-            interval over prompts.
-        left: mean distance there over mean distance at strength 0, both in nats: 1 explains nothing, 0 everything.
+        strength, low, high: minimum of the mean distance, interpolated by a spline, and its 95% bootstrap interval over
+            prompts.
+        left: mean distance there over mean distance at strength 0: 1 explains nothing, 0 everything.
     """
 
     strength: float
@@ -37,9 +37,9 @@ class Fitted:
 
 
 def family_answers(bias: Bias, task: Task, prompts: Prompts) -> Predictions:
-    """Answers of the family at every strength of its grid, [strength, prompt, position]; compiled."""
+    """Return the family's answers at every strength of its grid, [strength, prompt, position]; compiled."""
     grid = jnp.asarray(bias.grid)
-    if bias.weights is not None:  # one program for all families of evidence that counts more or less
+    if bias.weights is not None:  # one program for all families that weight the evidence
         return _counted(task, prompts, jax.vmap(functools.partial(bias.weights, prompts.positions))(grid))
     if bias.other is not None:
         return _mixed(bias.other, task, prompts, exact_answers(task, prompts), grid)
@@ -65,15 +65,15 @@ def _any(bias: Bias, task: Task, prompts: Prompts, grid: Array) -> Predictions:
 def fit_strength(
     bias: Bias, family: Predictions, answer: Predictions, unit: Array, scored: np.ndarray, seed: int = 0
 ) -> Fitted:
-    """The strength of a fault.
+    """Fit the strength of a bias to a subject.
 
     Args:
         bias: the family.
-        family: by `family_answers`.
-        answer: the subject's, on the same prompts, as plain arrays.
+        family: returned by `family_answers`.
+        answer: the subject's answers to the same prompts.
         unit: `task.unit` of the prompts.
-        scored: positions that count, [prompt, position].
-        seed: of the resampling.
+        scored: scored positions, [prompt, position].
+        seed: of the bootstrap.
     """
     apart = np.asarray(_apart(family, answer, unit))  # [strength, prompt, position]
     per_prompt = np.where(scored, apart, 0.0).sum(-1) / np.maximum(scored.sum(-1), 1)
@@ -99,7 +99,7 @@ def _apart(family: Predictions, answer: Predictions, unit: Array) -> Array:
 def _least(
     grid: Float[np.ndarray, " strength"], distance: Float[np.ndarray, "row strength"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each row is least and how small, along a cubic spline through it, looked at FINE times per interval."""
+    """Return position and value of each row's minimum along a cubic spline with FINE points per interval."""
     place = np.arange(len(grid))
     between = np.linspace(0, len(grid) - 1, FINE * (len(grid) - 1) + 1)
     strengths = PchipInterpolator(place, grid)(between)

@@ -1,4 +1,4 @@
-"""The table of stress tests. A new one is a file with a `Perturbation` and a line here."""
+"""The table of stress tests. To add one, write a file with a `Perturbation` and add a line here."""
 
 from icl_lab.stress.base import Perturbation
 from icl_lab.stress.perturbations.conflict import CONFLICT

@@ -1,4 +1,4 @@
-"""The query's own input twice among the examples, with two labels that contradict each other."""
+"""Two examples with the query's input and contradicting labels."""
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -14,13 +14,15 @@ def _applies(task: Task) -> str:
     if not hasattr(task, "noise") or not float(jnp.max(jnp.asarray(task.noise))) > 0:
         return f"labels of {type(task).__name__} without noise cannot contradict each other; give it some"
     if task.examples < 2:
-        return "two labels contradict each other: give at least 2 examples"
+        return "two contradicting labels need at least 2 examples"
     return exchangeable_pairs(task)
 
 
 def contradicting(task: Task, prompts: Prompts, gap: int) -> Prompts:
-    """The last example and the one `gap` places before it get the query's input; the later its outcome, which the
-    query's own draw is, the earlier another label: the next class, or the outcome less two standard deviations.
+    """Give the query's input to the last example and to the one `gap` places before it, with contradicting labels.
+
+    The later example gets the query's outcome; the earlier one another label: the next class, or the outcome minus two
+    standard deviations of the noise.
     """
     late = prompts.positions - 2
     early = late - gap
@@ -31,7 +33,7 @@ def contradicting(task: Task, prompts: Prompts, gap: int) -> Prompts:
 
 
 def _conflict(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
-    """The gap between the two, from 1 to all of the prompt; the exact answer does not depend on it."""
+    """Set the gap, from 1 example to the whole prompt; the exact answer does not depend on it."""
     return contradicting(task, prompts, max(1, round(strength * (prompts.positions - 2))))
 
 

@@ -18,7 +18,7 @@ def _applies(task: Task) -> str:
 
 
 def withheld(prompts: Prompts, key: Array, share: float) -> Prompts:
-    """The prompts with the descriptions of a share of them taken away."""
+    """Remove the descriptions of a random share of the prompts."""
     gone = jax.random.bernoulli(key, share, prompts.y.shape[:1])
     return prompts.replace(description=jnp.where(gone[:, None], 0.0, prompts.description))
 
@@ -28,7 +28,7 @@ def _withheld(task: Task, prompts: Prompts, key: Array, strength: Strength) -> P
 
 
 def _said(task: Any, strength: Strength) -> Task:
-    """Every prompt has a description, and of those that were right a share `strength` is made wrong."""
+    """Give every prompt a description, and make a share `strength` of the right ones wrong."""
     error = task.error + strength * (1 - task.error)
     return task.replace(error=error, dropout=0.0)
 
@@ -38,14 +38,14 @@ def share_followed(
     described: Float[Array, "*batch target"],
     shown: Float[Array, "*batch target"],
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """How far answers stand on the way from what the demonstrations' task to what the described one says.
+    """Locate answers between the demonstrated task (0) and the described task (1).
 
-    With f the answer and a, b the mean targets of the described and of the demonstrated task, the share w for which
-    b + w(a − b) is nearest to f over many prompts is Σ (f − b)·(a − b) / Σ |a − b|²: 1 follows the description, 0 the
-    demonstrations. It is least squares, so pairs of tasks that agree weigh nothing.
+    With the answer f and the mean targets a of the described and b of the demonstrated task, the share w that brings
+    b + w(a − b) nearest to f over many prompts is Σ (f − b)·(a − b) / Σ |a − b|². This is least squares: pairs of tasks
+    that agree have no weight.
 
     Returns:
-        Numerator and denominator of every answer, to be summed over prompts.
+        Numerator and denominator for every answer, to be summed over prompts.
     """
     apart = described - shown
     return ((answer - shown) * apart).sum(-1), jnp.square(apart).sum(-1)
@@ -54,7 +54,7 @@ def share_followed(
 WITHHELD = Perturbation(
     name="description_withheld",
     title="no description",
-    question="does the subject fall back to the demonstrations when nothing is said?",
+    question="does the subject fall back to the demonstrations without a description?",
     unit="share of descriptions withheld",
     strengths=(0.0, 0.5, 1.0),
     standard=1.0,
@@ -64,7 +64,7 @@ WITHHELD = Perturbation(
 NOISY = Perturbation(
     name="description_noisy",
     title="unreliable description",
-    question="does the subject trust descriptions as much as training taught, and no more?",
+    question="does the subject trust descriptions as much as training warrants, and no more?",
     unit="share of right descriptions made wrong",
     strengths=(0.0, 0.25, 0.5, 0.75),
     standard=0.5,

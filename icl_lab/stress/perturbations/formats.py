@@ -1,8 +1,7 @@
 """The same prompts in another format: separators, blank tokens, the two tokens of an example exchanged, other codes.
 
-A change of format loses nothing, so the exact learner answers as before; all there is to measure is what moved. Under
-training the changed tokens have no likelihood. A network without positions for as many tokens cannot be asked, nor one
-whose format has no such thing, see `stress.readable`.
+A change of format loses no information, so the exact learner answers as before; only the movement of the subject is
+measured. The changed tokens have no likelihood under training. `stress.readable` says which networks can read them.
 """
 
 from typing import Any
@@ -26,7 +25,7 @@ def _has_codes(task: Task) -> str:
 
 
 def _last(task: Task, prompts: Prompts, key: object, strength: Strength) -> Prompts:
-    """A format may answer the last position only: the others do not count, before the change or after it."""
+    """Score the last position only: some formats answer no other."""
     return last_only(prompts)
 
 
@@ -56,7 +55,7 @@ SEPARATORS = _changed(
 SWAPPED = _changed(
     "swapped",
     "label before input",
-    "is an example still one when its label comes first?",
+    "is an example understood when its label comes first?",
     "x before y (0) or y before x (1)",
     (0.0, 1.0),
     format=_swapped,
@@ -65,7 +64,7 @@ SWAPPED = _changed(
 CODES = _changed(
     "label_codes",
     "other label codes",
-    "are labels names, or words that carry a meaning from training?",
+    "are labels arbitrary names, or do they carry a meaning from training?",
     "places by which the codes are shifted",
     (0.0, 1.0),
     format=lambda format, strength: coded(format, int(strength)),

@@ -1,4 +1,4 @@
-"""One label far more often than the other, or most of them on one side of zero, by a choice of the inputs."""
+"""Imbalanced labels: one class far more often than the other, or most labels above zero, by the choice of inputs."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from icl_lab.tasks import BooleanRules, LinearRegression, Pool, Task, task_datac
 
 @task_dataclass
 class Imbalanced(Derived):
-    """The task with inputs chosen so that the commoner label comes in a share of the examples, in half of the queries.
+    """The task with inputs chosen so that a given share of the examples, and half of the queries, have one label.
 
-    Inputs are evidence about the latent then, and the posterior over what can be enumerated counts it.
+    Inputs are then evidence about the latent, and the posterior over an enumerable prior includes it.
     """
 
     share: Any = 0.5
@@ -40,7 +40,7 @@ class Imbalanced(Derived):
 
 @task_dataclass
 class ImbalancedRules(Imbalanced):
-    """Boolean rules: inputs are uniform among those of which the rule is true, or is not: p(x) = share/#{x' : true}."""
+    """Boolean rules: inputs are uniform where the rule is true, and where it is false: p(x) = share/#{x' : true}."""
 
     def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
         side_key, pick_key = jax.random.split(key)
@@ -62,9 +62,9 @@ class ImbalancedRules(Imbalanced):
 
 @task_dataclass
 class ImbalancedRegression(Imbalanced):
-    """Linear regression: an input is taken or its reflection −x, so that w·x > 0 in the share of the examples.
+    """Linear regression: inputs are reflected, x → −x, so that w·x > 0 in the given share of the examples.
 
-    Inputs are distributed symmetrically about 0, so p(x | w) = 2 p(x) share where w·x > 0, 2 p(x)(1 − share) elsewhere.
+    Inputs are symmetric about 0, so p(x | w) = 2 p(x) share if w·x > 0, and 2 p(x)(1 − share) otherwise.
     """
 
     def _above(self, latent: Any, x: Float[Array, "position feature"]) -> Array:
@@ -92,7 +92,7 @@ def _applies(task: Task) -> str:
 
 
 def _imbalanced(task: Any, strength: Strength) -> Task:
-    """Examples with the commoner label have that share; inputs of training, balanced ones of rules, the share of ½."""
+    """Return the task with that share of the commoner label; in training it is ½."""
     kind = ImbalancedRegression if isinstance(task, LinearRegression) else ImbalancedRules
     return kind(examples=task.examples, prior=task.prior, base=task, share=strength)
 
@@ -101,7 +101,7 @@ IMBALANCE = Perturbation(
     name="imbalance",
     title="imbalanced labels",
     question="does the majority label weigh more than the posterior gives it?",
-    unit="share of examples of which the rule is true (real outcomes: above zero)",
+    unit="share of examples for which the rule is true (real outcomes: above zero)",
     strengths=(0.5, 0.75, 0.9),
     standard=0.9,
     applies=_applies,

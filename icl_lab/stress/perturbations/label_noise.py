@@ -10,7 +10,7 @@ def _applies(task: Task) -> str:
     if type(task).noisier is Task.noisier:
         return f"{type(task).__name__} has no label noise"
     if not float(jnp.max(jnp.asarray(task.noise))) > 0:  # pyrefly: ignore[missing-attribute]
-        return "noise: 0 in training, so that a wrong label is impossible there; train with some"
+        return "noise: 0 in training, where a wrong label is impossible; train with noise"
     return ""
 
 
@@ -21,7 +21,7 @@ def _noisier(task: Task, strength: Strength) -> Task:
 LABEL_NOISE = Perturbation(
     name="label_noise",
     title="noisy labels",
-    question="what do more mislabelled examples do than the posterior makes of them?",
+    question="do mislabelled examples change the answer more than they change the posterior?",
     unit="share of labels flipped (real outcomes: noise added, in 4σ)",
     strengths=(0.0, 0.1, 0.25, 0.4),
     standard=0.25,

@@ -10,7 +10,7 @@ from icl_lab.tasks import Task
 
 def _applies(task: Task) -> str:
     if task.latent_is_by_position or task.graph is not None:
-        return f"longer prompts of {type(task).__name__} hold more than its own do"
+        return f"longer prompts of {type(task).__name__} have other latents"
     return ""
 
 
@@ -19,7 +19,7 @@ def _longer(task: Task, strength: Strength) -> Task:
 
 
 def _beyond(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
-    """Only positions that training never had count; at strength 1 the last one."""
+    """Score positions beyond the training length only; at strength 1, the last one."""
     last = round((prompts.positions - 1) / strength)
     return from_position(prompts, last + 1 if strength > 1 else last)
 
@@ -27,7 +27,7 @@ def _beyond(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Pro
 LENGTH = Perturbation(
     name="length",
     title="longer than in training",
-    question="does the subject go on learning beyond the length it was trained on?",
+    question="does the subject continue to learn beyond its training length?",
     unit="examples (training: 1)",
     strengths=(1.0, 2.0, 4.0),
     standard=2.0,

@@ -14,7 +14,7 @@ def _applies(task: Task) -> str:
 
 
 def _reordered(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
-    """As many random orders one after another as the strength says: one is as good as any number of a set of pairs."""
+    """Apply `strength` random orders one after another. For a set of pairs, one is equivalent to any number."""
     for turn in range(int(strength)):
         prompts = task.reorder(jax.random.fold_in(key, turn), prompts)
     return last_only(prompts)

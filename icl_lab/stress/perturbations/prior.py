@@ -24,7 +24,7 @@ def _scaled(task: Task, strength: Strength) -> Task:
 
 
 def _needs_pool(task: Task) -> str:
-    return "" if isinstance(task.prior, Pool) else "every task is in the prior of a population"
+    return "" if isinstance(task.prior, Pool) else "the prior has no pool: every task belongs to it"
 
 
 def _unseen(task: Task, strength: Strength) -> Task:
@@ -33,7 +33,7 @@ def _unseen(task: Task, strength: Strength) -> Task:
 
 @task_dataclass
 class Between(Derived):
-    """Latents between two different members of the base's pool, `share` of the way: a pool of M(M − 1) latents."""
+    """Latents a `share` of the way between two members of the base's pool: a pool of M(M − 1) latents."""
 
     share: Any = 0.5
 
@@ -50,7 +50,7 @@ def _between_applies(task: Task) -> str:
     if not isinstance(task.prior, Pool):
         return _needs_pool(task)
     if int(task.prior.size) < 2:
-        return "a pool of one member has nothing between"
+        return "a pool of one member has no pair to interpolate"
     if int(task.prior.size) > MOST:
         return f"pool: {int(task.prior.size)} members have too many pairs; at most {MOST} members"
     try:
@@ -70,7 +70,7 @@ def _between(task: Task, strength: Strength) -> Task:
 
 @task_dataclass
 class ShiftedInputs(Derived):
-    """Inputs moved by `shift_inputs`. They say nothing about the latent, so the posterior is the base's."""
+    """Inputs moved by `shift_inputs`. They are no evidence about the latent, so the posterior is the base's."""
 
     def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
         return self.base.shift_inputs(self.base.draw_inputs(key, latent))
@@ -96,7 +96,7 @@ def _shifted(task: Task, strength: Strength) -> Task:
 PRIOR = Perturbation(
     name="prior",
     title="tasks on another scale",
-    question="how far does the subject fall back to the training prior?",
+    question="how far does the subject shrink towards the training prior?",
     unit="scale of the latents (training: 1)",
     strengths=(1.0, 1.5, 2.0, 3.0),
     standard=2.0,
@@ -106,7 +106,7 @@ PRIOR = Perturbation(
 UNSEEN = Perturbation(
     name="unseen",
     title="tasks outside the pool",
-    question="does the subject answer tasks that training never showed?",
+    question="does the subject solve tasks outside its training pool?",
     unit="tasks of the pool (0) or others (1)",
     strengths=(0.0, 1.0),
     standard=1.0,

@@ -1,4 +1,4 @@
-"""The most informative example, one with the query's own input, moved away from the query."""
+"""The most informative example, which has the query's input, moved away from the query."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from icl_lab.tasks.base import reordered
 
 @task_dataclass
 class RepeatedQuery(Derived):
-    """The last example has the query's input. Who does not know that takes it for one input among others, as t does.
+    """The task whose last example has the query's input.
 
-    The posterior is the base's: the change is judged against the training prior alone (mismatch 0).
+    The posterior is the base's: the change is measured against the training prior alone (mismatch 0).
     """
 
     def draw_inputs(self, key: Array, latent: Any) -> Float[Array, "position feature"]:
@@ -29,8 +29,8 @@ class RepeatedQuery(Derived):
 
 
 def exchangeable_pairs(task: Task) -> str:
-    """ "" if examples are pairs of which any input may stand anywhere, else why not."""
-    return "" if task.inputs_are_free else f"the inputs of {type(task).__name__} cannot be put at another place"
+    """Return "" if examples are pairs whose inputs can take any place, else the reason why not."""
+    return "" if task.inputs_are_free else f"the inputs of {type(task).__name__} cannot move to another place"
 
 
 def _repeat(task: Task, strength: Strength) -> Task:
@@ -38,7 +38,7 @@ def _repeat(task: Task, strength: Strength) -> Task:
 
 
 def _moved(task: Task, prompts: Prompts, key: Array, strength: Strength) -> Prompts:
-    """The last example at the place that the strength says, counted back from the query; the others move up."""
+    """Move the last example back by a share `strength` of the prompt; the others move up."""
     examples = prompts.positions - 1
     place = round((examples - 1) * (1 - strength))
     order = [*range(place), examples - 1, *range(place, examples - 1), examples]
@@ -52,7 +52,7 @@ def _applies(task: Task) -> str:
 RECENCY = Perturbation(
     name="recency",
     title="informative example far back",
-    question="does an example count less the further back it stands?",
+    question="does an example count less the farther it is from the query?",
     unit="distance from the query (share of the prompt)",
     strengths=(0.0, 0.25, 0.5, 0.75, 1.0),
     standard=1.0,

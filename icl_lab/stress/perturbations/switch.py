@@ -1,4 +1,4 @@
-"""Another task from some example on: at a place nobody knows, or at the head of the prompt as distractors."""
+"""Task switches within a prompt: at unknown places, or once, after distractors at the head of the prompt."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from icl_lab.tasks import Task, task_dataclass
 
 @task_dataclass
 class Switching(Derived):
-    """Before every example but the first the task is drawn anew with probability `hazard`.
+    """The task is drawn anew with probability `hazard` before every example but the first.
 
-    The latent holds a latent per position, and which of them holds where.
+    The latent consists of one latent per position, and the index of the one that is active at each position.
     """
 
     hazard: Any = 0.1
@@ -43,7 +43,7 @@ class Switching(Derived):
         return self._current(jax.vmap(lambda own: self.base.input_log_prob(own, x, y))(latent["latents"]), latent)
 
     def _current(self, every: Array, latent: Any) -> Array:
-        """Of a value per latent and position, [latent, position, …], that of the latent which holds there."""
+        """Select, at each position, the value of the latent active there. `every`: [latent, position, …]."""
         return every[latent["current"], jnp.arange(self.positions)]
 
     def population_predictive(self, prompts: Prompts) -> Predictions:
@@ -52,7 +52,7 @@ class Switching(Derived):
 
 @task_dataclass
 class Distracted(Switching):
-    """The first `count` examples are of another task, and whoever knows that forgets them."""
+    """The first `count` examples belong to another task, and the exact learner ignores them."""
 
     count: Any = 0
 
@@ -65,13 +65,13 @@ class Distracted(Switching):
 
 def _applies(task: Task) -> str:
     if task.latent_is_by_position:
-        return f"the latent of {type(task).__name__} says of every position what stands there; it cannot switch"
+        return f"the latent of {type(task).__name__} belongs to positions; it cannot switch"
     return undescribed(task) or knows_weighted(task)
 
 
 def _can_be_distracted(task: Task) -> str:
     if task.examples < 2:
-        return "some examples are of another task and some are not: give at least 2"
+        return "distractors and examples of the task need at least 2 examples"
     return _applies(task)
 
 
@@ -98,7 +98,7 @@ def _after_distractors(task: Task, prompts: Prompts, key: Array, strength: Stren
 SWITCH = Perturbation(
     name="switch",
     title="task switches",
-    question="when the task changes in mid-prompt, does the subject notice as the switching posterior does?",
+    question="does the subject detect a task switch within the prompt as the switching posterior does?",
     unit="expected switches per prompt",
     strengths=(0.0, 0.5, 1.0, 2.0),
     standard=1.0,
@@ -109,7 +109,7 @@ DISTRACTORS = Perturbation(
     name="distractors",
     title="examples of another task first",
     question="how much do examples of another task interfere?",
-    unit="share of the examples that are of another task",
+    unit="share of the examples from another task",
     strengths=(0.0, 0.25, 0.5, 0.75),
     standard=0.5,
     applies=_can_be_distracted,
