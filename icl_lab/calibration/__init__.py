@@ -1,1 +1,1 @@
-"""How far the judge is to be trusted: its verdicts on learners whose function or mechanism is known."""
+"""Calibration of the judge: its verdicts on learners whose function or mechanism is known."""

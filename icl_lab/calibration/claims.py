@@ -1,7 +1,7 @@
-"""What a calibration claims: how often what is known is identified, how often support is false.
+"""Claims of a calibration: how often known functions are identified, and how often support is false.
 
-A rate is a gate only where it is one of learners enough: it, and so its upper bound, could be met with one of them
-missed. Of fewer it is reported, whatever it is.
+A rate is a gate only if there are enough learners to meet it, or its upper bound, with one of them missed. A rate over
+fewer learners is only reported.
 """
 
 import math
@@ -16,17 +16,20 @@ from icl_lab.calibration.subjects import KINDS
 from icl_lab.core.claims import OWN, REPORT, Claim, claim
 
 SOURCE = "this lab's own control"
-# Identified planted learners at none, low, middle and high noise: what is asked, and what the first prototype reached.
+# Required shares of identified planted learners by noise; the first prototype reached these.
 LEAST = {
     "linear_regression": {"none": 0.97, "low": 0.97, "middle": 0.82, "high": 0.59},
     "markov_chain": {"none": 0.76, "low": 0.76, "middle": 0.47, "high": 0.08},
     "boolean_rules": {},
 }
-MOST_FALSE, BOUNDS = 0.02, 236  # so many learners of which one is supported bound it
-WITHOUT = {"linear_regression": 0.14, "markov_chain": 0.06}  # support with the truth removed, in the first prototype
+MOST_FALSE, BOUNDS = 0.02, 236  # number of learners that bound the rate with one false support among them
+WITHOUT = {
+    "linear_regression": 0.14,
+    "markov_chain": 0.06,
+}  # support with the truth removed, as the first prototype had it
 NETWORKS = {"distilled": ("students", "students"), "retrained": ("retrained", "retrained constructions")}  # id, words
 BOUND = "exact one-sided 95% upper bound"
-# Kinds that the judge does not list. Changes of its rule came out of distorted ones; strangers were written after them.
+# Kinds unknown to the judge. Its rule was changed after distorted ones were seen; strangers were written after that.
 UNKNOWN = ("stranger", "untrained")
 
 
@@ -38,7 +41,7 @@ def rate_claim(
     holds: Callable[[Rate], bool] | None = None,
     enough: int = 1,
 ) -> Claim:
-    """A count with its interval; with nothing expected, or of fewer than `enough`, a report, which decides nothing."""
+    """Return a claim on a rate with its interval; a report if nothing is expected or there are fewer than `enough`."""
     decides = holds is not None and rate.total >= enough
     if holds is not None and not decides and rate.total:
         expected = f"{expected}; of {enough} learners and more"
@@ -58,7 +61,7 @@ def rate_claim(
 
 
 def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
-    """Claims of one family: identification by noise, false support by kind, no split classes, and what is published."""
+    """Return the claims of one family: identification by noise, false support by kind, no split equivalence class."""
     words, most = family.replace("_", " "), max(record.prompts for record in records)
     whole = [record for record in records if record.prompts == most and record.counted]
     planted = [record for record in whole if record.kind == "planted"]
@@ -82,7 +85,7 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
     )
     for kind in KINDS:
         rate = Rate.of(record.false for record in whole if record.kind == kind)
-        if rate.total and kind not in NETWORKS:  # these have claims of their own
+        if rate.total and kind not in NETWORKS:  # networks have their own claims
             text = f"{words}: hypotheses named that are not true, {KINDS[kind]}"
             claims.append(rate_claim(f"{family}.false_support.{kind.replace(' ', '_')}", text, rate))
     without = Rate.of(record.false_without for record in planted if record.noise == "low")
@@ -91,7 +94,7 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
         rate_claim(
             f"{family}.split",
             f"{words}: verdicts that reject a reference which is the same function as the subject",
-            # Within δ of a function is not the function: of networks a reference as near may well be rejected.
+            # A network within δ of a function is not the function, so that a reference as near may be rejected.
             Rate.of(record.split for record in whole if record.kind not in NETWORKS),
             "none",
             lambda rate: not rate.count,
@@ -113,13 +116,13 @@ def family_claims(family: str, records: Sequence[Record]) -> list[Claim]:
 
 
 def unknown_rate(records: Sequence[Record]) -> Rate:
-    """False support for learners of no hypothesis that the judge does not know, at the largest number of prompts."""
+    """Return the false support for learners of no hypothesis unknown to the judge, at the largest number of prompts."""
     most = max((record.prompts for record in records), default=0)
     return Rate.of(r.false for r in records if r.kind in UNKNOWN and r.clean and r.prompts == most)
 
 
 def bound_claim(families: Mapping[str, Sequence[Record]]) -> Claim:
-    """The same over all families together, and whether its upper bound is low enough."""
+    """Return the claim that the upper bound of `unknown_rate` over all families is low enough."""
     rates = [unknown_rate(records) for records in families.values()]
     pooled = Rate(sum(rate.count for rate in rates), sum(rate.total for rate in rates))
     return rate_claim(
@@ -134,7 +137,7 @@ def bound_claim(families: Mapping[str, Sequence[Record]]) -> Claim:
 
 
 def power_claims(family: str, records: Sequence[Record]) -> list[Claim]:
-    """The power of the verdict: planted references at low noise, identified with fewer prompts and with all."""
+    """Return the claims on power: planted references at low noise, identified with fewer prompts and with all."""
     planted = [record for record in records if record.kind == "planted" and record.noise == "low" and record.counted]
     return [
         rate_claim(
@@ -147,7 +150,7 @@ def power_claims(family: str, records: Sequence[Record]) -> list[Claim]:
 
 
 def student_claims(family: str, records: Sequence[Record], kind: str = "distilled") -> list[Claim]:
-    """Students near enough to their teachers, what the judge says of these, and how far all of them are."""
+    """Return the claims on students: how many are near their teachers, their verdicts, and all distances."""
     records = [record for record in records if record.kind == kind]
     if not records:
         return []
@@ -182,7 +185,7 @@ def student_claims(family: str, records: Sequence[Record], kind: str = "distille
 
 
 def loop_claims(records: Sequence[Record]) -> list[Claim]:
-    """Delta-rule networks: whether they are what their parameters say, and what is said of them."""
+    """Return the claims on delta-rule networks: whether they compute the algorithm of their parameters, and verdicts."""
     claims = []
     for form, expected in (("batch", "a reference does the same"), ("online", "no reference does the same")):
         own = [record for record in records if record.group.endswith(form) and record.counted]
@@ -208,14 +211,14 @@ def loop_claims(records: Sequence[Record]) -> list[Claim]:
 
 
 def mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
-    """Hand-built transformers: supported is what was built, and in random or reversed weights nothing."""
+    """Return the claims that constructions are supported as built, and random or reversed weights not at all."""
     return _mechanism_claims(
         "mechanisms", "hand-built transformers", "whose last heads write −3 times what they did", records
     )
 
 
 def loop_mechanism_claims(records: Sequence[MechanismRecord]) -> list[Claim]:
-    """Delta-rule networks: supported is what their parameters say, and in random or reversed weights nothing."""
+    """Return the same claims on delta-rule networks, whose mechanism is read off their parameters."""
     return _mechanism_claims(
         "inner_loops.mechanisms", "delta-rule networks", "whose read-out is −3 times what it was", records
     )
@@ -258,14 +261,14 @@ def _mechanism_claims(identifier: str, who: str, reversed_by: str, records: Sequ
 
 
 def _at_least(least: float | None) -> tuple[str | None, Callable[[Rate], bool] | None, int]:
-    """What is expected, whether it holds, and of how many."""
+    """Return the expectation in words, its test, and the number of learners it needs."""
     if least is None:
         return None, None, 1
     return f"at least {least:g}", lambda rate: rate.value >= least, math.ceil(1 / (1 - least))
 
 
 def _by(records: Sequence[Record], field: str) -> dict[str, list[Record]]:
-    """Records that have a field in common, in order."""
+    """Group records by a field, in order."""
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(str(getattr(record, field)), []).append(record)
@@ -273,7 +276,7 @@ def _by(records: Sequence[Record], field: str) -> dict[str, list[Record]]:
 
 
 def _distances(identifier: str, statement: str, records: Sequence[Record]) -> Claim:
-    """Distance and δ of the regime that is worst, for every network."""
+    """Return distance and δ in the worst regime, for every network."""
     worst = [int(np.argmax(np.divide(record.distance, record.limit))) for record in records]
     values = [record.distance[place] for record, place in zip(records, worst, strict=True)]
     labels = [f"δ {record.limit[place]:.3g}" for record, place in zip(records, worst, strict=True)]

@@ -1,13 +1,12 @@
-"""Distilled subjects: transformers that were taught the answers of a reference. They are known as far as they came.
+"""Distilled subjects: transformers trained on the answers of a reference.
 
-A student is ground truth for its *function* alone, and only where it is close to its teacher. δ was fixed before any
-student was looked at: in every regime r of the judge,
+A student is ground truth for its *function* alone, and only if it is close to its teacher. δ was fixed before any
+student was seen: in every regime r of the judge,
 
     D(student, teacher)(r) ≤ δ(r) = max(2% · D_0(r), 3 · .002 nats),
 
-D_0 the distance of the teacher to the zero predictor. These are the judge's own numbers: what it lets a nearest
-reference leave unexplained, and what it takes for no difference. Others are reported with their distance and are not
-counted. Source of distillation: Hinton et al. 2015.
+with D_0 the distance of the teacher to the zero predictor. These are the judge's thresholds for the unexplained share
+and for the same function. Other students are reported with their distance and not counted. Source of distillation: Hinton et al. 2015.
 """
 
 import dataclasses
@@ -35,7 +34,7 @@ from icl_lab.tasks import Task
 
 LINEAR: Any = {"width": 16, "embedding": True, "initialisation": "lecun"}
 
-# Who teaches, by hypothesis: the first of a row that applies to the task.
+# Teachers by hypothesis: the first one in a row that applies to the task.
 TEACHERS: Mapping[str, tuple[str, ...]] = {
     "H1": ("pool_bayes", "population_bayes"),
     "H2": ("nadaraya_watson",),
@@ -47,11 +46,11 @@ TEACHERS: Mapping[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
-    """A reference at the parameters with which it does best on the task.
+    """A reference at the parameters with the least loss on the task.
 
     Attributes:
         reference: its name.
-        parameters: of it; between grid points, as a fit is.
+        parameters: fitted, between grid points.
     """
 
     reference: str
@@ -59,12 +58,12 @@ class Teacher:
 
     @property
     def hypothesis(self) -> str:
-        """The hypothesis it speaks for."""
+        """Key of its hypothesis."""
         return owner_of(self.reference)
 
 
 def teachers(bank: Bank) -> list[Teacher]:
-    """One teacher of every hypothesis that has one on the bank's task, fitted to the outcomes of the training prior."""
+    """Return one teacher for every hypothesis that has one on the task, fitted to outcomes of the training prior."""
     outcomes = jax.tree.map(np.asarray, bank.task.outcomes.certain(jnp.asarray(bank.prompts.y)))
     half = slice(0, bank.slices[CALIBRATION].stop // 2)
     chosen = [next((name for name in names if name in bank.references), None) for names in TEACHERS.values()]
@@ -72,11 +71,11 @@ def teachers(bank: Bank) -> list[Teacher]:
 
 
 def student_network(task: Task, teacher: Teacher) -> tuple[Model, Format]:
-    """What a teacher's students are: two layers, of a kind that can hold the function.
+    """Return the network of a teacher's students: two layers of a kind that can represent the function.
 
-    Gradient steps on real outcomes are polynomials in the prompt and grow with its inputs, and softmax transformers
-    learn them slowly (10 δ away after 3,000 steps): their students are bare linear attention on paired tokens, which
-    answers the last position. All others are usual transformers that answer every position.
+    Gradient steps on real outcomes are polynomials in the prompt, which softmax transformers learn slowly (10 δ away
+    after 3,000 steps). Their students are bare linear attention on paired tokens, which answers the last position. All
+    others are usual transformers, which answer every position.
     """
     outcomes = task.outcomes
     if outcomes.linear and teacher.hypothesis in ("H3", "H5"):
@@ -87,7 +86,7 @@ def student_network(task: Task, teacher: Teacher) -> tuple[Model, Format]:
 
 
 def answered(bank: Bank, format: Format) -> Bank:
-    """The bank that scores the positions which a format answers."""
+    """Return the bank scored at the positions that a format answers."""
     positions = bank.task.positions
     scored = np.zeros(positions, bool)
     scored[format.answers(positions)] = True
@@ -95,12 +94,12 @@ def answered(bank: Bank, format: Format) -> Bank:
 
 
 def student_answers(learner: TransformerLearner, prompts: Prompts) -> Predictions:
-    """A network's answers at full precision, as numpy arrays."""
+    """Return a network's answers at full precision, as numpy arrays."""
     return jax.tree.map(np.asarray, answers_of(learner, prompts))
 
 
 def known_student(bank: Bank, teacher: Teacher, params: Params, name: str) -> KnownSubject:
-    """A student as a subject that is known by its teacher's function, on the bank of the positions it answers."""
+    """Return a student as a subject whose function is its teacher's, on the bank of the positions it answers."""
     model, format = student_network(bank.task, teacher)
     learner = TransformerLearner(jax.tree.map(jnp.asarray, params), model, format, bank.task.outcomes)
     return KnownSubject(
@@ -115,7 +114,7 @@ def known_student(bank: Bank, teacher: Teacher, params: Params, name: str) -> Kn
 
 
 def apart(bank: Bank, student: Predictions, teacher: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """Mean distance of a student from its teacher, and δ, in nats: two arrays [regime]."""
+    """Return the mean distance of a student from its teacher, and δ, in nats: two arrays [regime]."""
     distance, zero = bank.distances(student, teacher), bank.distances(teacher, zero_predictor(teacher))
     rows = [bank.slices[regime] for regime in bank.regimes]
     limit = [max(THRESHOLDS.remainder * zero[r].mean(), THRESHOLDS.near * THRESHOLDS.floor) for r in rows]

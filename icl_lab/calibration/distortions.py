@@ -1,7 +1,7 @@
-"""Learners of no hypothesis: a reference that is shown, or shows, something distorted. None takes part in judging.
+"""Learners of no hypothesis: references with distorted prompts or answers. The judge uses none of them.
 
-Each distortion keeps the contract of a learner (the answer at position i depends on examples before i and on x_i), and
-is written on targets and inputs alone, so it serves every task.
+Each distortion keeps the contract of a learner: the answer at position i depends on x_i and the examples before i. It
+acts on inputs and targets alone, so it applies to every task.
 """
 
 import dataclasses
@@ -21,13 +21,12 @@ Answer = Callable[[Prompts], Predictions]
 
 @dataclasses.dataclass(frozen=True)
 class Distortion:
-    """One way to go wrong.
+    """One distortion.
 
     Attributes:
-        name, title: for tables; the title reads after that of a reference.
-        strengths: lowest and highest strength; drawn evenly between.
-        apply: (answer, task, prompts, strength) → predictions; `answer` is what the undistorted learner says to
-            prompts.
+        name, title: for tables; the title follows that of a reference.
+        strengths: lowest and highest strength; drawn uniformly between them.
+        apply: (answer, task, prompts, strength) → predictions; `answer` is the undistorted learner.
     """
 
     name: str
@@ -37,21 +36,21 @@ class Distortion:
 
 
 def blind_to_a_feature(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The last feature of every input is zero; of one-hot states, the last state is none."""
+    """Set the last feature of every input to zero; the last of one-hot states becomes no state."""
     return answer(prompts.replace(x=jnp.asarray(prompts.x).at[..., -1].set(0.0)))
 
 
 def misbound(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """Every input is bound to the label of the example before it; the first to its own."""
+    """Bind every input to the label of the example before it; the first to its own."""
     return answer(prompts.replace(y=jnp.concatenate([prompts.y[:, :1], prompts.y[:, :-1]], axis=1)))
 
 
 def every_second_example(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """Of two examples the first is seen twice and the second not at all; queries are seen as they are."""
+    """Replace every second example by the one before it; queries stay as they are."""
     positions = jnp.arange(prompts.positions)
 
     def doubled(parity: int) -> Predictions:
-        """Right at positions of this parity: all of the other parity repeat what comes before them."""
+        """Return prompts that are right at positions of this parity; those of the other repeat their predecessor."""
         source = jnp.where((positions % 2 != parity) & (positions > 0), positions - 1, positions)
         seen = prompts.replace(x=jnp.asarray(prompts.x)[:, source], y=jnp.asarray(prompts.y)[:, source])
         return answer(seen).answer()
@@ -66,7 +65,7 @@ def every_second_example(answer: Answer, task: Task, prompts: Prompts, strength:
 
 
 def coarse_labels(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """Real labels are seen by sign alone, at their standard deviation; of classes, the last is taken for the first."""
+    """Reduce real labels to their sign times the standard deviation; merge the last class into the first."""
     y = jnp.asarray(prompts.y)
     if task.outcomes.linear:
         return answer(prompts.replace(y=jnp.sign(y) * _deviation(task)))
@@ -74,14 +73,14 @@ def coarse_labels(answer: Answer, task: Task, prompts: Prompts, strength: Array 
 
 
 def persistent(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """A share of the answer is the label of the last example."""
+    """Mix a share of the last example's label into the answer."""
     found, outcomes = answer(prompts), task.outcomes
     last = jnp.pad(outcomes.targets(jnp.asarray(prompts.y))[:, :-1] - outcomes.neutral, ((0, 0), (1, 0), (0, 0)))
     return outcomes.from_mean((1 - strength) * found.mean_target() + strength * (last + outcomes.neutral))
 
 
 def conforming(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """A share of the answer is the mean label of the examples so far; of the first, the neutral answer."""
+    """Mix a share of the mean label of the examples so far into the answer; at first, of the neutral answer."""
     found, outcomes = answer(prompts), task.outcomes
     seen = jnp.cumsum(outcomes.targets(jnp.asarray(prompts.y)) - outcomes.neutral, axis=1)[:, :-1]
     mean = jnp.pad(seen / jnp.arange(1, prompts.positions)[:, None], ((0, 0), (1, 0), (0, 0)))
@@ -89,7 +88,7 @@ def conforming(answer: Answer, task: Task, prompts: Prompts, strength: Array | f
 
 
 def squashed(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """Real answers saturate at `strength` standard deviations of labels; of classes, log odds are multiplied by it."""
+    """Saturate real answers at `strength` standard deviations of labels; multiply log odds of classes by it."""
     mean, outcomes = answer(prompts).mean_target(), task.outcomes
     if outcomes.linear:
         limit = _deviation(task) * strength
@@ -98,14 +97,14 @@ def squashed(answer: Answer, task: Task, prompts: Prompts, strength: Array | flo
 
 
 def gated(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The answer where the query's first feature is positive, the mean label so far elsewhere."""
+    """Keep the answer if the query's first feature is positive; otherwise answer with the mean label so far."""
     mean = conforming(answer, task, prompts, 1.0).mean_target()
     found = jnp.where((jnp.asarray(prompts.x)[..., :1] > 0), answer(prompts).mean_target(), mean)
     return task.outcomes.from_mean(found)
 
 
 def rounded(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """Real answers in whole steps of `strength` standard deviations; of classes the likeliest has 1 − strength/2."""
+    """Round real answers to steps of `strength` standard deviations; give the likeliest class 1 − strength/2."""
     mean, outcomes = answer(prompts).mean_target(), task.outcomes
     if outcomes.linear:
         step = strength * _deviation(task)
@@ -115,7 +114,7 @@ def rounded(answer: Answer, task: Task, prompts: Prompts, strength: Array | floa
 
 
 def lopsided(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """Positive answers times 1 + strength, negative ones times 1 − strength; likewise odds of the first class."""
+    """Multiply positive answers by 1 + strength and negative ones by 1 − strength; likewise odds of the first class."""
     mean, outcomes = answer(prompts).mean_target(), task.outcomes
     if outcomes.linear:
         return outcomes.from_mean(mean * (1 + strength * jnp.sign(mean)))
@@ -124,14 +123,14 @@ def lopsided(answer: Answer, task: Task, prompts: Prompts, strength: Array | flo
 
 
 def rewired(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """In the first half of the prompt the features of every input are read one place further."""
+    """Shift the features of every input in the first half of the prompt by one place."""
     x, positions = jnp.asarray(prompts.x), prompts.positions
     early = (jnp.arange(positions) < positions // 2)[:, None]
     return answer(prompts.replace(x=jnp.where(early, jnp.roll(x, 1, axis=-1), x)))
 
 
 def dragging(answer: Answer, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """A share of the answer is the answer that was given before."""
+    """Mix a share of the previous position's answer into the answer."""
     mean = answer(prompts).mean_target()
     before = jnp.concatenate([mean[:, :1], mean[:, :-1]], axis=1)
     return task.outcomes.from_mean((1 - strength) * mean + strength * before)
@@ -139,7 +138,7 @@ def dragging(answer: Answer, task: Task, prompts: Prompts, strength: Array | flo
 
 @exact
 def _deviation(task: Task) -> Array:
-    """Standard deviation of the labels."""
+    """Return the standard deviation of the labels."""
     return 10 * task.resolution()
 
 

@@ -1,4 +1,4 @@
-"""References that are the same function, by algebra: no experiment separates them, and none here claims to."""
+"""References that are the same function by algebra, so that no experiment can separate them."""
 
 EQUIVALENT: dict[frozenset[str], str] = {
     frozenset(("ridge", "population_bayes")): "the Gaussian posterior mean is ridge with penalty σ²/τ²",
@@ -14,5 +14,5 @@ EQUIVALENT: dict[frozenset[str], str] = {
 
 
 def reason(first: str, second: str) -> str | None:
-    """Why two references are the same function; None where algebra does not say so."""
+    """Return why two references are the same function; None if algebra does not say so."""
     return EQUIVALENT.get(frozenset((first, second)))

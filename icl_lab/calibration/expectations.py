@@ -1,9 +1,8 @@
-"""What theory says of the probes: which pairs of references each must tell apart, and which it must not.
+"""Theoretical expectations of probes: pairs of references that each must distinguish, and pairs that it must not.
 
-Written down from the algebra, before any of them was measured. The first reference of a pair is fitted to the task, the
-second one to the first: it comes as near as its free parameters let it, and what a probe then tells is not their
-parameters. Families differ in what they have, so that every expectation holds wherever both references and the probe
-apply.
+They follow from algebra and were written down before any measurement. The first reference of a pair is fitted to the
+task, the second one to the first, so that a probe cannot distinguish them by their parameters. An expectation holds
+wherever both references and the probe apply.
 """
 
 import dataclasses
@@ -11,13 +10,13 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """What a probe must do with a pair of references.
+    """The expected result of a probe on a pair of references.
 
     Attributes:
         probe: name in the battery.
         first, second: names of references.
-        told: whether the probe must tell the two apart, or must not.
-        reason: why, in a line.
+        told: whether the probe must distinguish the two, or must not.
+        reason: in a line.
     """
 
     probe: str

@@ -1,4 +1,4 @@
-"""The settings a calibration measures the judge on, one of each family of tasks."""
+"""The tasks that a calibration uses, one for each family."""
 
 from collections.abc import Callable
 

@@ -1,18 +1,18 @@
-"""Trained delta-rule networks: an inner loop that is there by architecture, and whose algorithm is read off parameters.
+"""Trained delta-rule networks: an inner loop by architecture, whose algorithm can be read off the parameters.
 
 A network whose tokens are (x_i, y_i) and (x_N, 0), with keys K, queries Q, values V and read-out W_o, answers
 
     ŷ = f(x_N) + Σ_i β (W_o V_y y_i − W_o(A_i K_x x_i)) (K_x x_i)·(Q_x x_N),    f(x) = W_o S_0 Q_x x,
 
-up to the parts of K that see labels and of V that see inputs, which training takes to zero. Read off:
+up to the parts of K that read labels and of V that read inputs, which training brings to zero. This gives
 
     η = β · W_o V_y · tr(K_xᵀQ_x)/d,    θ_0 = Q_xᵀS_0ᵀW_oᵀ,
 
-and the network is, as far as `distilled.apart` finds it near, online gradient descent of step η from θ_0: with one
-mini-batch for all examples, one step on them all. From θ_0 = 0 it is plain gradient descent (H5), else its start was
-learned (H3). Of regression the judge's references hold the single batch step. Online steps are none of them: what is
-true of such an inner loop no reference says, and support of the function verdict for anything is false. The mechanism
-verdict looks at the fast weights, of either kind: what is true there is H5 or H3, as the parameters say.
+so the network computes online gradient descent with step η from θ_0, as far as `distilled.apart` finds it near; with
+one mini-batch for all examples it takes a single step on all of them. From θ_0 = 0 this is plain gradient descent (H5);
+otherwise its start was learned (H3). The judge has references for the single batch step, but none for online steps: for
+an online loop, any support of the function verdict is false. The mechanism verdict examines the fast weights of both
+kinds, where H5 or H3 is true, depending on the parameters.
 """
 
 import dataclasses
@@ -35,17 +35,17 @@ from icl_lab.models.recurrent import DeltaRuleConfig, DeltaRuleModel, online_gd
 from icl_lab.tasks import LinearRegression, Task
 
 FORMAT = Paired()
-ZERO = 0.1  # a start is zero below this share of the size √(τ² + μ²) that a weight has
+ZERO = 0.1  # a start below this share of the size √(τ² + μ²) of a weight counts as zero
 
 
 @dataclasses.dataclass(frozen=True)
 class InnerLoop:
-    """One kind of delta-rule network and what it is trained on.
+    """One kind of delta-rule network with its training task.
 
     Attributes:
         name, title: for tables.
-        online: a step per example; else one step on all.
-        mean: of the regression weights it is trained on: with 0 the best start is zero.
+        online: one step per example; otherwise one step on all.
+        mean: of the regression weights in training; at 0 the best start is zero.
     """
 
     name: str
@@ -63,7 +63,7 @@ INNER_LOOPS = (
 
 
 def network(loop: InnerLoop, task: Task) -> DeltaRuleModel:
-    """The network, without parameters: keys as long as inputs, start and step learned."""
+    """Return the network without parameters: keys as long as inputs, start and step learned."""
     tokens = FORMAT.tokens(task.positions)
     return DeltaRuleModel(
         DeltaRuleConfig(
@@ -79,13 +79,13 @@ def network(loop: InnerLoop, task: Task) -> DeltaRuleModel:
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-    """What the parameters say.
+    """The algorithm read off the parameters.
 
     Attributes:
-        rate: η, of one example.
+        rate: η, for one example.
         start: θ_0, [feature].
         scale: size of a weight of the task, √(τ² + μ²).
-        spread: standard deviation of the features' step sizes against their mean.
+        spread: standard deviation of the features' step sizes over their mean.
     """
 
     rate: float
@@ -105,7 +105,7 @@ class Algorithm:
 
 
 def read_off(params: Params, task: LinearRegression) -> Algorithm:
-    """The algorithm of the docstring's formulas."""
+    """Read the algorithm off the parameters by the formulas of the module."""
     weights = {name: np.asarray(value, np.float64) for name, value in params.items()}
     size = task.dimension
     key, query, value = weights["key"][:size], weights["query"][:size], weights["value"][size]
@@ -118,12 +118,12 @@ def read_off(params: Params, task: LinearRegression) -> Algorithm:
 
 
 def learner_of(loop: InnerLoop, params: Params, task: Task) -> RecurrentLearner:
-    """The trained network as a learner."""
+    """Return the trained network as a learner."""
     return RecurrentLearner(params, network(loop, task), FORMAT, task.outcomes)
 
 
 def algorithm_learner(loop: InnerLoop, algorithm: Algorithm, task: LinearRegression) -> RecurrentLearner:
-    """The algorithm as a learner: the same recurrence with weights set by hand."""
+    """Return the algorithm as a learner: the same recurrence with weights set by hand."""
     mini_batch = 1 if loop.online else FORMAT.tokens(task.positions)
     start: Float[Array, " feature"] = jnp.asarray(algorithm.start, jnp.float32)
     model, params = online_gd(task.dimension, task.examples, algorithm.rate, mini_batch, start)
@@ -131,10 +131,10 @@ def algorithm_learner(loop: InnerLoop, algorithm: Algorithm, task: LinearRegress
 
 
 def known_loop(bank: Bank, loop: InnerLoop, params: Params, name: str) -> KnownSubject:
-    """A trained network as a subject that is known by the algorithm read off its parameters.
+    """Return a trained network as a subject whose function is the algorithm read off its parameters.
 
     Args:
-        bank: of its task, scored where paired prompts are answered (`distilled.answered`).
+        bank: of its task, scored at the positions of paired prompts (`distilled.answered`).
         loop, params: the network.
         name: of the subject.
     """
@@ -158,10 +158,10 @@ def known_loop(bank: Bank, loop: InnerLoop, params: Params, name: str) -> KnownS
 
 
 def loop_mechanism_records(task: Task, loop: InnerLoop, params: Params, draw: int, key: Array) -> list[MechanismRecord]:
-    """Three records of the mechanism verdict: of a trained network, of random weights, and of a read-out times −3.
+    """Return three records of the mechanism verdict: a trained network, random weights, and a read-out times −3.
 
     Args:
-        task, loop, params: the network and what it was trained on.
+        task, loop, params: the network and its training task.
         draw: its number among those of its kind.
         key: of prompts and random weights.
     """

@@ -1,4 +1,4 @@
-"""Judging known subjects: one record per subject and noise, and the rates they add up to."""
+"""Verdicts on known subjects: one record per subject and noise, and rates over records."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -20,20 +20,20 @@ LARGEST = 1e9
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What the judge said of one subject.
+    """The verdict on one subject.
 
     Attributes:
         kind, name, group, reference: as of `KnownSubject`.
-        noise: name of the noise it was disturbed with.
-        prompts: prompts per regime that the judge saw.
-        truth: hypotheses of its equivalence class; of a network that of all references within δ of what it is known by.
+        noise: name of the noise added to its answers.
+        prompts: prompts per regime.
+        truth: hypotheses of its equivalence class; for a network, those of all references within δ of its known function.
         status, named, nearest, remainder: the verdict.
         identified, false, split, wronged, explained: see `truth.scored`.
-        false_without: whether it supports something once all that is true of it is removed from the candidates.
-        distance, limit: of a network, how far it is from the function it is known by, and δ, in nats per regime
-            (`distilled.apart`); empty of learners that are known exactly.
-        same: of a network, hypotheses of the references that are the same function as what it is known by (.006 nats),
-            a part of `truth`; empty of other learners.
+        false_without: whether anything is supported after all true references are removed from the candidates.
+        distance, limit: for a network, its distance from its known function, and δ, in nats per regime
+            (`distilled.apart`); empty for learners that are known exactly.
+        same: for a network, hypotheses of the references that are the same function as its known one (.006 nats), a
+            part of `truth`; empty for other learners.
     """
 
     kind: str
@@ -59,17 +59,17 @@ class Record:
 
     @property
     def excess(self) -> float:
-        """The distance relative to δ in the regime where that is largest; 0 of learners that are known exactly."""
+        """Largest ratio of the distance to δ over regimes; 0 for learners that are known exactly."""
         return max((d / most for d, most in zip(self.distance, self.limit, strict=True)), default=0.0)
 
     @property
     def counted(self) -> bool:
-        """Whether it is near enough to what it is known by to be ground truth."""
+        """Whether it is near enough to its known function to be ground truth."""
         return self.excess <= 1
 
     @property
     def beyond_the_same(self) -> bool:
-        """Whether a network is named something that is not the very function it is known by, be it within δ of it."""
+        """Whether the verdict names a hypothesis within δ that is not the same function as the known one."""
         return bool({*self.named} - {*self.same})
 
     @property
@@ -79,13 +79,13 @@ class Record:
 
 
 def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np.ndarray]] = ()) -> list[Record]:
-    """The judge's verdicts on a subject, with each of its noises.
+    """Judge a subject with each of its noises.
 
     Args:
         bank: of the task.
         subject: the known learner.
-        parts: banks of fewer prompts and their rows, as `bank.first` gives; planted subjects with low noise are judged
-            by these too.
+        parts: banks of fewer prompts and their rows, from `bank.first`; planted subjects with low noise are also judged
+            with these.
     """
     answers = subject.answers()
     function = answers if subject.function is None else subject.function()
@@ -124,7 +124,7 @@ def records_of(bank: Bank, subject: KnownSubject, parts: Sequence[tuple[Bank, np
 
 
 def finite(nats: float) -> float:
-    """A distance that can be stored: LARGEST for that of answers which are not finite."""
+    """Return a distance that can be stored: LARGEST if it is not finite."""
     return float(min(nats, LARGEST)) if nats == nats else LARGEST
 
 
@@ -137,20 +137,20 @@ class Rate:
 
     @classmethod
     def of(cls, values: Iterable[bool]) -> "Rate":
-        """Of a sequence of yes and no."""
+        """Return the rate of True among these."""
         values = list(values)
         return cls(sum(values), len(values))
 
     @property
     def value(self) -> float:
-        """The share; NaN of nothing."""
+        """Share of successes; NaN without trials."""
         return self.count / self.total if self.total else float("nan")
 
     @property
     def interval(self) -> tuple[float, float]:
         """95% score interval."""
         low, high = wilson_interval(self.count, self.total)
-        return max(low, 0.0), min(high, 1.0)  # rounding may leave them a hair outside
+        return max(low, 0.0), min(high, 1.0)  # rounding may put them slightly outside
 
     @property
     def upper(self) -> float:

@@ -1,9 +1,9 @@
-"""The mechanism verdict on networks whose mechanism is known: built by hand or known by their parameters, and ruins.
+"""Mechanism verdicts on networks whose mechanism is known, by construction or from their parameters, and on controls.
 
-A verdict is right if it supports exactly the hypotheses that are true of the construction, and none of the same model
-with random weights, or with last heads that write −3 times what they did (all patterns there, the answer wrong). Where
-two hypotheses are the same circuit, both are true. Trained delta-rule networks are judged in the same way
-(`calibration.inner_loops`); their read-out is what is reversed.
+A verdict is right if it supports exactly the hypotheses that are true of the construction, and none for two controls:
+the same model with random weights, and with the output of its last heads times −3, which keeps all patterns but gives a
+wrong answer. If two hypotheses are the same circuit, both are true. Trained delta-rule networks are judged in the same
+way (`calibration.inner_loops`); there the read-out is reversed.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ BUILT, RANDOM, REVERSED = "built", "random", "reversed"
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What is true of a construction.
+    """The truth about a construction.
 
     Attributes:
-        hypotheses: keys, the one it was built for among them.
-        why: where there are several, or one has no test, the reason.
-        untested: keys of hypotheses that are true of it as well, but of which no test applies.
+        hypotheses: keys, including the one it was built for.
+        why: the reason if there are several, or if one has no test.
+        untested: keys of further true hypotheses without a test that applies.
     """
 
     hypotheses: tuple[str, ...]
@@ -57,7 +57,7 @@ KNOWN: dict[str, Known] = {
 
 
 def judge_construction(name: str, key: Array) -> dict[str, MechanismVerdict]:
-    """BUILT, RANDOM, REVERSED → the verdict on one construction with such weights, on its task.
+    """Return BUILT, RANDOM, REVERSED → the verdict on one construction with these weights, on its task.
 
     Args:
         name: a row of `CONSTRUCTIONS`.
@@ -69,7 +69,7 @@ def judge_construction(name: str, key: Array) -> dict[str, MechanismVerdict]:
 
 
 def judge_with_ruins(learner: Trained, turned: Trained, task: Task, key: Array) -> dict[str, MechanismVerdict]:
-    """BUILT, RANDOM, REVERSED → the verdict on a network, on its model with random weights, and on a reversed one."""
+    """Return BUILT, RANDOM, REVERSED → the verdicts on a network, on random weights, and on the reversed network."""
     *keys, random_key = jax.random.split(key, 4)
     learners = {BUILT: learner, RANDOM: random_control(learner, random_key), REVERSED: turned}
     return {
@@ -79,13 +79,13 @@ def judge_with_ruins(learner: Trained, turned: Trained, task: Task, key: Array) 
 
 @dataclasses.dataclass(frozen=True)
 class MechanismRecord:
-    """What the mechanism verdict said of one network, or of a ruin of it.
+    """The mechanism verdict on one network, or on a control of it.
 
     Attributes:
         name: of the construction, or of the kind of delta-rule network.
         draw: number of the draw of prompts and random weights, or of the trained network.
         weights: BUILT, RANDOM or REVERSED.
-        known, untested: as of `Known`; empty of ruins.
+        known, untested: see `Known`; empty for controls.
         supported, refuted, not_tested: the verdict.
     """
 
@@ -100,12 +100,12 @@ class MechanismRecord:
 
     @property
     def right(self) -> bool:
-        """Whether exactly what is known is supported; of ruins nothing."""
+        """Whether exactly the known hypotheses are supported; none for controls."""
         return self.supported == self.known
 
     @property
     def false(self) -> bool:
-        """Whether something is supported that is not true of it."""
+        """Whether a hypothesis is supported that is not true."""
         return bool({*self.supported} - {*self.known, *self.untested})
 
     @property
@@ -117,12 +117,12 @@ class MechanismRecord:
 
 
 def mechanism_records(name: str, draw: int, key: Array) -> list[MechanismRecord]:
-    """Three records: of a construction, of random weights, and of reversed ones."""
+    """Return three records: of a construction, of random weights, and of reversed ones."""
     return records_with_ruins(name, draw, KNOWN[name], judge_construction(name, key))
 
 
 def records_with_ruins(name: str, draw: int, known: Known, said: dict[str, MechanismVerdict]) -> list[MechanismRecord]:
-    """The records of `judge_with_ruins`; of ruins nothing is true."""
+    """Return the records of `judge_with_ruins`; nothing is true of the controls."""
     found = []
     for weights, verdict in said.items():
         true = known if weights == BUILT else Known(())

@@ -1,4 +1,4 @@
-"""Near misses: learners almost Bayesian. The judge knows the first three families, the last it does not."""
+"""Near misses: learners that are almost Bayesian. The judge has references for the first three families only."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,9 +19,9 @@ class NearMiss:
 
     Attributes:
         name, title: for tables.
-        strengths: ranges of the strength, taken in turn; drawn evenly in the logarithm.
+        strengths: ranges of the strength, used in turn; drawn log-uniformly.
         predict: (task, prompts, strength) → predictions.
-        applies: which tasks it makes sense for.
+        applies: task → whether it makes sense.
     """
 
     name: str
@@ -32,28 +32,28 @@ class NearMiss:
 
     @property
     def single(self) -> bool:
-        """Whether there is but one of it."""
+        """Whether it has no free strength."""
         return all(low == high for low, high in self.strengths)
 
 
 def has_latents(task: Task) -> bool:
-    """Whether the exact posterior is a sum over latents."""
+    """Return whether the exact posterior is a sum over latents."""
     return has_pool(task) or has_support(task)
 
 
 def tempered(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The posterior over pool or population with the likelihood to a power."""
+    """Predict with the posterior over pool or population whose likelihood is raised to a power."""
     return (tempered_pool_bayes if has_pool(task) else tempered_population_bayes)(task, prompts, strength)
 
 
 def wrong_noise(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The exact posterior of the same task with its noise multiplied. For Gaussian outcomes a tempered one."""
+    """Predict with the exact posterior for multiplied noise; for Gaussian outcomes this is tempering."""
     other = task.replace(noise=strength * task.noise)  # pyrefly: ignore[missing-attribute]
     return pool_posterior(other, prompts).predictive
 
 
 def half_a_pool(task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The exact posterior of a learner that has forgotten a part of the pool."""
+    """Predict with the exact posterior over a part of the pool."""
     assert isinstance(task.prior, Pool)
     size = (strength * task.prior.size).astype(int)  # pyrefly: ignore[missing-attribute]
     return pool_posterior(task.replace(prior=dataclasses.replace(task.prior, size=size)), prompts).predictive
@@ -81,5 +81,5 @@ NEAR_MISSES = (
 
 @exact(static=("family",))
 def near_miss_answers(family: NearMiss, task: Task, prompts: Prompts, strength: Array | float) -> Predictions:
-    """The answers of one near miss."""
+    """Compute the answers of one near miss."""
     return family.predict(task, prompts, strength).answer()

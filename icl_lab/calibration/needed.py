@@ -1,17 +1,17 @@
-"""How many prompts a paired test needs."""
+"""Number of prompts that a paired test needs."""
 
 import bisect
 
 import numpy as np
 from scipy.special import nctdtr, stdtrit
 
-LEVEL, POWER = 0.05, 0.8  # two-sided error, and the chance to see what is there
+LEVEL, POWER = 0.05, 0.8  # two-sided error, and power
 
 
 def power_of(prompts: int, size: float, tests: int = 1) -> float:
-    """P(T > t_{n−1, 1−α/2m}) with T noncentral t of n − 1 degrees of freedom, noncentrality size·√n.
+    """Compute the power P(T > t_{n−1, 1−α/2m}), T noncentral t with n − 1 degrees of freedom, noncentrality size·√n.
 
-    The chance that a two-sided paired t-test at level α/m of n prompts finds a difference on the side where it is.
+    This is the chance that a two-sided paired t-test of n prompts at level α/m finds the difference with its sign.
 
     Args:
         prompts: n, at least 2.
@@ -20,19 +20,19 @@ def power_of(prompts: int, size: float, tests: int = 1) -> float:
     """
     critical = -stdtrit(prompts - 1, LEVEL / 2 / tests)
     missed = nctdtr(prompts - 1, size * np.sqrt(prompts), critical)
-    return 1 - float(np.nan_to_num(missed))  # NaN where its series does not converge: less than 1% is missed there
+    return 1 - float(np.nan_to_num(missed))  # NaN if its series does not converge, which misses less than 1%
 
 
 def needed(values: np.ndarray, effect: float = 0.0, tests: int = 1) -> float:
-    """The least n of `power_of(n, (|mean| − effect)/sd, m)` ≥ 80%: prompts for a mean to stand out.
+    """Return the least n with `power_of(n, (|mean| − effect)/sd, m)` ≥ 80%.
 
-    A paired t-test of that many prompts sees the mean difference with 80% power at a 5% level, corrected for m tests
-    (Bonferroni). Infinite where even as many prompts as were looked at would not do: what they do not show cannot be
-    extrapolated from them, and a difference of no size would otherwise need "some hundreds".
+    With n prompts a paired t-test finds the mean difference with 80% power at the 5% level, corrected for m tests
+    (Bonferroni). Infinite if the given prompts would not suffice: more than was measured is not extrapolated, because a
+    difference of no size would otherwise seem to need a few hundred prompts.
 
     Args:
-        values: one difference per prompt; those that are not finite are left out.
-        effect: size that the mean has to exceed, such as that of rounding.
+        values: one difference per prompt; values that are not finite are ignored.
+        effect: size that the mean must exceed, such as rounding error.
         tests: m.
     """
     values = np.asarray(values, np.float64)[np.isfinite(values)]

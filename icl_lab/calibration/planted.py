@@ -1,4 +1,4 @@
-"""Planted learners: references at parameters off their grid, disturbed as a network's answers would be."""
+"""Planted learners: references at parameters between grid points, with noise added to their answers."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from icl_lab.judging.bank import Bank, reference_answers
 from icl_lab.judging.comparison import zero_predictor
 from icl_lab.learners.reference import ReferenceLearner
 
-LARGEST = 100.0  # times the labels' size in nats, beyond which answers explode
+LARGEST = 100.0  # ratio to the labels' size in nats beyond which answers explode
 
 
 def between_grid_points(bank: Bank, name: str, seed: int | Sequence[int], margin: float = 0.0) -> dict[str, float]:
-    """Parameters that are no grid point, geometrically a quarter to three quarters of the way to the next.
+    """Draw parameters between grid points, a quarter to three quarters of the way to the next on a log scale.
 
     Args:
-        bank: whose grids.
-        name: the reference.
-        seed: of the choice.
-        margin: share of every grid that is left out at both ends.
+        bank: with the grids.
+        name: of the reference.
+        seed: of the draw.
+        margin: excluded share of every grid at both ends.
     """
     generator = np.random.default_rng([*np.atleast_1d(seed), *name.encode()])
     chosen = {}
@@ -37,9 +37,9 @@ def between_grid_points(bank: Bank, name: str, seed: int | Sequence[int], margin
 
 
 def steady_parameters(bank: Bank, name: str, seed: int) -> dict[str, float]:
-    """The same, drawn anew until the answers at the next grid point are at most LARGEST times as large as the labels.
+    """Draw parameters whose answers at the next grid point are at most LARGEST times as large as the labels.
 
-    For learners that are distorted or mixed: what is as large as the labels is nothing beside steps that explode.
+    Used for distortions and mixtures, which are negligible beside exploding gradient steps.
     """
     drawn = (between_grid_points(bank, name, (seed, attempt)) for attempt in itertools.count())
     return next(parameters for parameters in drawn if not _explodes(bank, name, parameters))
@@ -57,28 +57,28 @@ def _explodes(bank: Bank, name: str, parameters: dict[str, float]) -> bool:
 
 
 def learner_at(bank: Bank, name: str, parameters: dict[str, float]) -> ReferenceLearner:
-    """A reference of the bank at these parameters, with what it learned on the task."""
+    """Return a reference of the bank at these parameters, with what it learned on the task."""
     given = {key: jnp.float32(value) for key, value in parameters.items()}
     return ReferenceLearner(bank.task, {**bank.prepared[name], **given}, REFERENCES[name][1])
 
 
 def answers_at(bank: Bank, name: str, parameters: dict[str, float], prompts: Prompts | None = None) -> Predictions:
-    """A reference's answers at these parameters, computed anew (not interpolated), on the bank's prompts or others.
+    """Compute a reference's answers at these parameters (without interpolation), on the bank's prompts or others.
 
-    As many prompts as the bank has are answered by the program that answered the bank's own.
+    The same number of prompts as in the bank reuses the bank's compiled program.
     """
     found = reference_answers(learner_at(bank, name, parameters), bank.prompts if prompts is None else prompts)
     return jax.tree.map(np.asarray, found)
 
 
 def disturbed(answers: Predictions, seed: int | Sequence[int], noise: float) -> Predictions:
-    """Answers plus independent normal noise: on means, or on logits (log probabilities around their mean).
+    """Add independent normal noise to means, or to logits (log probabilities around their mean).
 
     Args:
         answers: of every prompt at every position.
         seed: of the noise.
-        noise: its size, relative to the root mean square of that prompt's own answers. Relative to that of all prompts
-            it would drown the typical answer of a learner whose answers have tails.
+        noise: its size relative to the root mean square of each prompt's answers. Relative to that of all prompts, it
+            would exceed the typical answer of a learner whose answers have heavy tails.
     """
     if not noise:
         return answers
@@ -95,7 +95,7 @@ def _with_noise(values: np.ndarray, seed: int | Sequence[int], noise: float) -> 
 
 
 def mixture(first: Predictions, second: Predictions, share: float) -> Predictions:
-    """(1 − share)·first + share·second: of means, or of probabilities."""
+    """Return (1 − share)·first + share·second of means, or of probabilities."""
     if isinstance(first, Categorical) and isinstance(second, Categorical):
         logs: Any = np.stack([first.log_probs + np.log1p(-share), second.log_probs + np.log(share)])
         mixed: Any = np.logaddexp(*logs).astype(np.float32)

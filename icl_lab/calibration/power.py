@@ -1,8 +1,8 @@
-"""Before any training: which hypotheses a setting can separate, by what, and with how many prompts.
+"""Power analysis before training: which hypotheses a setting can separate, by which measure, with how many prompts.
 
-Of every hypothesis the reference that fits the task best stands for it, as the function a model might compute. Each
-rival hypothesis then tries to mimic it with all its references, refitted; the nearest of them is its best disguise.
-What separates the two is the distance in one of the judge's regimes, or a statistic of a behavioural probe.
+Each hypothesis is represented by its reference with the least loss on the task. Every rival hypothesis then mimics this
+reference with all its own, refitted; the nearest is its best disguise. The two are separated by their distance in one
+of the judge's regimes, or by a statistic of a behavioural probe.
 """
 
 import dataclasses
@@ -21,23 +21,23 @@ from icl_lab.judging.comparison import Comparison, compare
 from icl_lab.judging.fitting import Fit
 from icl_lab.judging.judge import owner_of
 
-EQUAL = 1e-5  # nats below which two functions are one
-LIMIT = THRESHOLDS.near * THRESHOLDS.floor  # nats that a distance has to exceed for the judge to see it
+EQUAL = 1e-5  # nats up to which two functions count as one
+LIMIT = THRESHOLDS.near * THRESHOLDS.floor  # nats that a distance must exceed for the judge
 
 
 @dataclasses.dataclass(frozen=True)
 class Separation:
-    """What tells one hypothesis's best reference from the best disguise that another finds.
+    """Separation of one hypothesis's best reference from the best disguise of another hypothesis.
 
     Attributes:
         first: the hypothesis that is true.
         second: the rival.
         reference, disguise: names of their references.
         nats: largest mean distance over regimes.
-        prompts: regime or probe → prompts needed to tell the two (`needed`); infinite: not told.
-        equal: why they are the same function, "" where they are not: by algebra, or because no distance exceeds
-            three floors (.006 nats) in any regime.
-        proven: whether algebra says so.
+        prompts: regime or probe → prompts needed to distinguish the two (`needed`); infinite if they are not.
+        equal: why they are the same function, by algebra or because no distance exceeds three floors (.006 nats) in
+            any regime; otherwise "".
+        proven: whether `equal` is by algebra.
     """
 
     first: str
@@ -51,26 +51,26 @@ class Separation:
 
 
 def implementable(name: str, depth: int | None) -> bool:
-    """Whether a network of so many layers can take the reference's steps, one per layer; 5 causal steps need 5 layers.
+    """Return whether a network of this depth can take the reference's steps, one per layer.
 
     A learned optimiser's steps count like those of plain gradient descent. References without a setting `steps` fit in
-    any network: the delta rule takes a step per token.
+    any network: the delta rule takes one step per token.
     """
     return depth is None or dict(REFERENCES[name][1].settings).get("steps", 0) <= depth
 
 
 def own_references() -> dict:
-    """The references of the five hypotheses: a bank of them is all that is needed here."""
+    """Return the references of the five hypotheses, which are all that a power analysis needs."""
     return {name: entry for name, entry in REFERENCES.items() if entry[0] in KEYS}
 
 
 def champions(bank: Bank, fits: Mapping[str, Fit], depth: int | None = None) -> dict[str, str]:
-    """Hypothesis → the reference with the least loss on the task among its own.
+    """Return hypothesis → its reference with the least loss on the task.
 
     Args:
         bank: of the task.
         fits: `bank.fit_to_task()`.
-        depth: layers of the network; None: any number of steps counts.
+        depth: layers of the network; None allows any number of steps.
     """
     rows = bank.slices["in_distribution"]
     loss = {name: float(np.mean(fit.predictions.loss(bank.prompts.y)[rows])) for name, fit in fits.items()}
@@ -83,7 +83,7 @@ def champions(bank: Bank, fits: Mapping[str, Fit], depth: int | None = None) -> 
 
 
 def separations(bank: Bank, fits: Mapping[str, Fit], readings: Readings, depth: int | None = None) -> list[Separation]:
-    """All ordered pairs of hypotheses.
+    """Return the separations of all ordered pairs of hypotheses.
 
     Args:
         bank: of the task.
@@ -118,7 +118,7 @@ def separations(bank: Bank, fits: Mapping[str, Fit], readings: Readings, depth: 
 
 
 def _disguise(comparison: Comparison, key: str, depth: int | None) -> int:
-    """The rival's reference with the least distance, by the regime in which it is farthest."""
+    """Return the rival's reference with the least distance, in the regime in which it is farthest."""
     own = [
         index
         for index, name in enumerate(comparison.references)

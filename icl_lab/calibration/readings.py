@@ -1,4 +1,4 @@
-"""What the battery reads off references, each compiled once and measured once at given parameters."""
+"""Battery statistics of references, each compiled once and measured once at given parameters."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from icl_lab.hypotheses import REFERENCES
 from icl_lab.judging.bank import Bank
 from icl_lab.probes.behaviour.battery import BATTERY, ask_all, read_all
 
-SIZE = 0.002  # difference of a statistic, which have no unit or are nats, that rounding and refitting may make
+SIZE = 0.002  # difference of a statistic (no unit, or nats) that rounding and refitting can cause
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Readings:
 
     Attributes:
         bank: of the task.
-        asked: what every probe that applies asks.
-        prompts: how many each of them starts from.
-        progress: told in a line what is being measured.
-        found: what was measured so far.
+        asked: prompts of every probe that applies.
+        prompts: number of prompts each probe starts from.
+        progress: called with a line before each measurement.
+        found: measurements so far.
     """
 
     bank: Bank
@@ -40,7 +40,7 @@ class Readings:
         return sum(len(BATTERY[name].statistics) for name in self.asked)
 
     def of(self, name: str, parameters: Mapping[str, float]) -> dict[str, np.ndarray]:
-        """Probe → [prompt, statistic] of a reference at these parameters."""
+        """Return probe → [prompt, statistic] of a reference at these parameters."""
         key = (name, tuple(sorted(parameters.items())))
         if key not in self.found:
             self.progress(f"probing {REFERENCES[name][1].title}")
@@ -61,7 +61,7 @@ class Readings:
 
 
 def prepare(bank: Bank, seed: int, prompts: int, progress: Callable[[str], None] = lambda line: None) -> Readings:
-    """Make what the battery asks, of a stream of its own for every probe; nothing is read yet."""
+    """Sample the prompts of every probe, each from its own stream; nothing is measured yet."""
     progress("making the probes' prompts")
     asked = ask_all(bank.task, {name: stream(seed, name) for name in BATTERY}, prompts)
     return Readings(bank, asked, prompts, progress)

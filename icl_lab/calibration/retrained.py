@@ -1,14 +1,14 @@
 """Retrained constructions: hand-built transformers, every weight disturbed, then trained on a reference's answers.
 
-A transformer that starts at random is far from a posterior after half a minute of training, more than 20 δ on a pool of
-regression tasks; one that starts near a construction of it gets near. The wiring is the construction's: a weight that
-is zero there stays zero, and the others move at one relative rate (`training/retrain.py`). Such a student is known, as
-every other, for its *function*, and only within δ of its teacher in every regime (`distilled.apart`); disturbed and not
-yet trained it is a hundred δ away. It has its own task, a pool no larger than the construction can hold.
+A transformer trained from random weights for half a minute is far from the posterior over a pool of regression tasks,
+more than 20 δ; one that starts near a construction of it gets near. Weights that are zero in the construction stay
+zero, and the others move at one relative rate (`training/retrain.py`). Like every student it is ground truth for its
+*function* alone, within δ of its teacher in every regime (`distilled.apart`); before training it is a hundred δ away.
+It has its own task, with a pool no larger than the construction can hold.
 
-Tried, one seed each, and not here: from 5% noise the posterior was 1.5 δ away after 4,000 steps. The most probable pool
-member, from a posterior of exponent 4, was 12 to 13 δ away after 4,000; bigram counts were 31 δ away after 1,000, and
-the most recent match, which no gradient follows, as far after 500 as before.
+Not included, after one seed each: from 5% noise the posterior was 1.5 δ away after 4,000 steps. The most probable pool
+member, from a posterior of exponent 4, was 12 to 13 δ away after 4,000; bigram counts were 31 δ away after 1,000; the
+most recent match, which has no useful gradient, had not moved after 500.
 """
 
 import dataclasses
@@ -28,17 +28,17 @@ from icl_lab.learners.reference import ReferenceLearner
 from icl_lab.models import Params
 from icl_lab.tasks import Pool, Task
 
-NOISE = 0.02  # relative, of every weight
+NOISE = 0.02  # relative noise of every weight
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What is retrained.
+    """A construction to retrain.
 
     Attributes:
         construction: a row of `CONSTRUCTIONS`, built for the task.
         teacher: the reference that it equals.
-        task: family's task → one that the construction can hold.
+        task: the family's task → a task that the construction can hold.
     """
 
     construction: str
@@ -46,12 +46,12 @@ class Start:
     task: Callable[[Task], Task]
 
     def built(self, task: Task) -> TransformerLearner:
-        """The construction before it is disturbed."""
+        """Return the construction without noise."""
         return CONSTRUCTIONS[self.construction].build(task)
 
 
 def few_members(task: Task) -> Task:
-    """The task with a pool of as many members as prompts have examples: one is stored at every token."""
+    """Return the task with one pool member for every example of a prompt: each token stores one."""
     return task.replace(prior=Pool(task.examples, seed=task.prior.seed))  # pyrefly: ignore[missing-attribute]
 
 
@@ -62,7 +62,7 @@ STARTS: Mapping[str, tuple[Start, ...]] = {
 
 
 def known_retrained(bank: Bank, start: Start, params: Params, name: str) -> KnownSubject:
-    """A retrained construction as a subject that is known by its teacher, on the bank of the positions it answers."""
+    """Return a retrained construction as a subject whose function is its teacher's, on the positions it answers."""
     learner = dataclasses.replace(start.built(bank.task), params=jax.tree.map(jnp.asarray, params))
     return KnownSubject(
         kind="retrained",
@@ -76,5 +76,5 @@ def known_retrained(bank: Bank, start: Start, params: Params, name: str) -> Know
 
 
 def teacher_learner(bank: Bank, start: Start) -> ReferenceLearner:
-    """Who teaches it, on the bank's task."""
+    """Return its teacher on the bank's task."""
     return learner_at(bank, start.teacher.reference, dict(start.teacher.parameters))

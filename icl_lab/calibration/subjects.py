@@ -1,4 +1,4 @@
-"""The subjects of a calibration: learners whose function is known, drawn from seeds the judge was not built on."""
+"""The subjects of a calibration: learners whose function is known, from seeds that the judge was not developed on."""
 
 import dataclasses
 import functools
@@ -49,12 +49,12 @@ class KnownSubject:
     Attributes:
         kind: a key of KINDS.
         name: unique among the subjects of a bank.
-        group: what its row of the confusion matrix is: a hypothesis's key, or its kind.
-        reference: name of the reference it is, if it is one.
-        answers: () → its undisturbed answers on the bank's prompts; worked out only when asked for.
+        group: its row of the confusion matrix: a hypothesis's key, or its kind.
+        reference: name of the reference it is, if any.
+        answers: () → its answers on the bank's prompts, without noise.
         noises: names of the noises (`NOISES`) it is judged with.
         seed: of the noise.
-        function: () → the answers of the function it is known by, where these are not its own (a student's teacher).
+        function: () → the answers of its known function if they are not its own (a student's teacher).
     """
 
     kind: str
@@ -67,17 +67,17 @@ class KnownSubject:
     function: Callable[[], Predictions] | None = None
 
     def disturbed(self, answers: Predictions, noise: str) -> Predictions:
-        """Its answers with one of its noises."""
+        """Return its answers with one of its noises."""
         return disturbed(answers, (self.seed, list(NOISES).index(noise)), NOISES[noise])
 
 
 def known_subjects(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
-    """All subjects of a bank, the same for the same seed.
+    """Return all subjects of a bank, the same for the same seed.
 
     Args:
-        bank: of the task, its prompts drawn from a seed of its own.
+        bank: of the task, its prompts drawn from another seed.
         seed: of parameters, strengths and noise.
-        draws: subjects per reference; the other kinds have as many per family of theirs.
+        draws: subjects per reference, and per family of the other kinds.
     """
     yield from _planted(bank, seed, draws)
     yield from _mixtures(bank, seed, draws)
@@ -94,7 +94,7 @@ def _planted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
     for name in bank.references:
         owner, reference = REFERENCES[name]
         if reference.yields_to:
-            continue  # variations of a reference are among the near misses
+            continue  # variations of a reference belong to the near misses
         for draw in range(draws):
             number = seed + draw
             parameters = between_grid_points(bank, name, number)
@@ -110,14 +110,14 @@ def _planted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
 
 
 def _noises(planted: bool, new: bool) -> tuple[str, ...]:
-    """Noises of a listed learner; without any, a further draw of one that has no parameters is no new learner."""
+    """Return the noises of a listed reference; without noise, a second draw of one without parameters is no new learner."""
     if not planted:
         return ("low",)
     return tuple(noise for noise in NOISES if new or NOISES[noise])
 
 
 def _mixtures(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
-    """Of two references of different hypotheses, drawn at random."""
+    """Return mixtures of two random references of different hypotheses."""
     names = [name for name in bank.references if owner_of(name) in KEYS]
     generator = np.random.default_rng([seed, 1])
     for draw in range(10 * draws):
@@ -152,7 +152,7 @@ def _near_misses(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
 def _distorted(
     bank: Bank, kind: str, distortions: Sequence[Distortion], seed: int, draws: int
 ) -> Iterator[KnownSubject]:
-    """Every distortion of the best known references, of other parameters in every draw."""
+    """Return every distortion of the best known references, with new parameters in every draw."""
     bases = [name for name in DISTORTED if name in bank.references]
     for distortion in distortions:
         generator = np.random.default_rng([seed, *distortion.name.encode()])
@@ -164,7 +164,7 @@ def _distorted(
                     distortion: Distortion = distortion, base: str = base, number: int = number, s: float = strength
                 ) -> Predictions:
                     parameters = steady_parameters(bank, base, number)
-                    # Not compiled as a whole: the program of the undistorted reference is there already.
+                    # Not compiled as a whole: this reuses the program of the undistorted reference.
                     answer = functools.partial(answers_at, bank, base, parameters)
                     found = distortion.apply(lambda prompts: answer(prompts=prompts), bank.task, bank.prompts, s)
                     return jax.tree.map(np.asarray, found.answer())
@@ -173,7 +173,7 @@ def _distorted(
                 yield KnownSubject(kind, name, kind, answers, seed=number)
 
 
-# References that are distorted: at least one of every hypothesis, for every kind of task.
+# References to distort: at least one of every hypothesis for every kind of task.
 DISTORTED = ("pool_bayes", "population_bayes", "ridge", "nadaraya_watson", "nearest_neighbour", "gd_5", "meta_sgd_2")
 
 
@@ -187,7 +187,7 @@ def _median(task: Task, prompts: Prompts) -> Predictions:
 
 
 def _untrained(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
-    """Two layers, two heads, width 32; initial weights one to three times as large as usual."""
+    """Return untrained networks: two layers, two heads, width 32; initial weights one to three times the usual size."""
     task = bank.task
     format = Stream() if task.is_stream else Interleaved()
     for draw in range(draws):

@@ -1,4 +1,4 @@
-"""Which pairs of references each probe of the battery tells apart, beside what theory says it must."""
+"""Pairs of references that each probe of the battery distinguishes, beside the theoretical expectations."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from icl_lab.core.thresholds import THRESHOLDS
 from icl_lab.judging.bank import Bank
 from icl_lab.judging.fitting import Fit
 
-SAME = 1e-5  # mean nats in any regime up to which a pair that algebra calls equal is one function at these parameters
+SAME = 1e-5  # mean nats in any regime up to which a pair equal by algebra is one function at these parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Telling:
     Attributes:
         first: fitted to the task.
         second: fitted to the first.
-        equal: why the two are one function; "" where they are not.
-        prompts: probe → prompts needed to tell them (`needed`); infinite: not told.
-        expected: probe → whether it must tell them (False: must not); probes that theory says nothing of are left out,
-            and "must" of a pair that is no farther apart than what the judge calls the same function.
-        why: probe → the reason for what is expected.
+        equal: why the two are one function; otherwise "".
+        prompts: probe → prompts needed to distinguish them (`needed`); infinite if it does not.
+        expected: probe → whether it must distinguish them, or must not. Probes without an expectation are missing, and
+            no probe must distinguish a pair that the judge calls the same function.
+        why: probe → the reason for the expectation.
     """
 
     first: str
@@ -37,12 +37,12 @@ class Telling:
     why: Mapping[str, str]
 
     def wrong(self) -> list[str]:
-        """Probes that do not do what they must."""
+        """Probes that fail their expectation."""
         return [name for name, told in self.expected.items() if np.isfinite(self.prompts[name]) != told]
 
 
 def pairs(bank: Bank) -> list[tuple[str, str]]:
-    """Pairs that something is expected of, as far as the task has them; those that algebra calls equal at the end."""
+    """Return the pairs with an expectation that the task has, followed by those equal by algebra."""
     place = bank.references.index
     equal = [sorted(pair, key=place) for pair in EQUIVALENT if pair <= {*bank.references}]
     found = dict.fromkeys([*((each.first, each.second) for each in EXPECTATIONS), *((a, b) for a, b in equal)])
@@ -50,10 +50,10 @@ def pairs(bank: Bank) -> list[tuple[str, str]]:
 
 
 def tellings(bank: Bank, fits: Mapping[str, Fit], readings: Readings) -> list[Telling]:
-    """Every pair of the task.
+    """Measure every pair of the task.
 
-    Some pairs are equal on some families only: a match kernel is the posterior of chains, and of nothing else. Where
-    the two answer alike, nothing may tell them; where not, the pair is like any other, left out if theory is silent.
+    Some pairs are equal on some families only: a match kernel is the posterior of chains alone. If the two answer
+    alike, no probe may distinguish them; otherwise the pair is treated like any other.
 
     Args:
         bank: of the task.

@@ -1,4 +1,4 @@
-"""What is true of a subject whose function is known, and whether a verdict agrees with it."""
+"""The truth about a subject whose function is known, and the agreement of a verdict with it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ class Truth:
     """The equivalence class of a known function.
 
     Attributes:
-        references: those that mimic it once fitted to it, undisturbed: at most three floors (.006 nats) away in every
-            regime, or at most δ where a subject is known only to within δ of the function. Directional: a wide kernel
-            mimics the mean label, not the other way round.
-        hypotheses: keys of the hypotheses these and the planted reference itself speak for; empty: it fits none.
+        references: those that mimic it when fitted to it without noise: at most three floors (.006 nats) away in every
+            regime, or at most δ if the subject is known only to within δ. Directional: a wide kernel mimics the mean
+            label, but not vice versa.
+        hypotheses: keys of the hypotheses of these and of the planted reference; empty if there are none.
     """
 
     references: tuple[str, ...]
@@ -33,16 +33,16 @@ class Truth:
 def truth_of(
     bank: Bank, answers: Predictions, planted: str | None = None, known_within: np.ndarray | None = None
 ) -> Truth:
-    """The truth about undisturbed answers on the bank's prompts.
+    """Return the truth about answers without noise on the bank's prompts.
 
-    A network that was shown to lie within δ of a function may as well be any reference that lies within δ of that
-    function: nothing that is known of it tells the two apart, so to name either is not false.
+    A network known to within δ of a function may equally be any reference within δ of that function, so naming either
+    is not false.
 
     Args:
         bank: of the task.
-        answers: the known function's.
-        planted: name of the reference it is, if it is one.
-        known_within: δ in nats, [regime], of a subject that is known as far as that; None: it is the function.
+        answers: of the known function.
+        planted: name of the reference it is, if any.
+        known_within: δ in nats, [regime]; None if the function is known exactly.
     """
     comparison = compare(bank, answers)
     same = THRESHOLDS.near * THRESHOLDS.floor
@@ -54,7 +54,7 @@ def truth_of(
 
 
 def without(comparison: Comparison, names: tuple[str, ...]) -> Comparison:
-    """The comparison as if these references did not exist."""
+    """Return the comparison without these references."""
     kept = [index for index, name in enumerate(comparison.references) if name not in names]
     return dataclasses.replace(
         comparison,
@@ -65,12 +65,12 @@ def without(comparison: Comparison, names: tuple[str, ...]) -> Comparison:
 
 
 def named(verdict: Verdict) -> tuple[str, ...]:
-    """Hypotheses that a verdict names: supported ones, and those that coincide with them."""
+    """Return the hypotheses that a verdict names: supported ones, and those that coincide with them."""
     return tuple(key for key in KEYS if key in (*verdict.supported, *verdict.coincides))
 
 
 def scored(verdict: Verdict, truth: Truth) -> Mapping[str, bool]:
-    """Five answers about one verdict.
+    """Score one verdict by five questions.
 
     identified: it names a non-empty part of the truth and nothing else; an inconclusive verdict is a miss.
     false: it names a hypothesis that is not in the truth.
@@ -89,5 +89,5 @@ def scored(verdict: Verdict, truth: Truth) -> Mapping[str, bool]:
 
 
 def judged_without(comparison: Comparison, truth: Truth) -> Verdict:
-    """The verdict with everything removed that is true of the subject: whatever it supports then is false."""
+    """Judge without all references that are true of the subject: any support is then false."""
     return judge(without(comparison, truth.references))
