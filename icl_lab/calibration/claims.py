@@ -26,7 +26,7 @@ MOST_FALSE, BOUNDS = 0.02, 236  # number of learners that bound the rate with on
 WITHOUT = {
     "linear_regression": 0.14,
     "markov_chain": 0.06,
-}  # support with the truth removed, as the first prototype had it
+}  # of the first prototype, with the truth removed
 NETWORKS = {"distilled": ("students", "students"), "retrained": ("retrained", "retrained constructions")}  # id, words
 BOUND = "exact one-sided 95% upper bound"
 # Kinds unknown to the judge. Its rule was changed after distorted ones were seen; strangers were written after that.
@@ -185,7 +185,7 @@ def student_claims(family: str, records: Sequence[Record], kind: str = "distille
 
 
 def loop_claims(records: Sequence[Record]) -> list[Claim]:
-    """Return the claims on delta-rule networks: whether they compute the algorithm of their parameters, and verdicts."""
+    """Return the claims on delta-rule networks: their verdicts, and whether they compute their known algorithm."""
     claims = []
     for form, expected in (("batch", "a reference does the same"), ("online", "no reference does the same")):
         own = [record for record in records if record.group.endswith(form) and record.counted]

@@ -6,7 +6,8 @@ student was seen: in every regime r of the judge,
     D(student, teacher)(r) ≤ δ(r) = max(2% · D_0(r), 3 · .002 nats),
 
 with D_0 the distance of the teacher to the zero predictor. These are the judge's thresholds for the unexplained share
-and for the same function. Other students are reported with their distance and not counted. Source of distillation: Hinton et al. 2015.
+and for the same function. Other students are reported with their distance and not counted. Source of distillation:
+Hinton et al. 2015.
 """
 
 import dataclasses

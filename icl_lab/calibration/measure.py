@@ -26,7 +26,7 @@ class Record:
         kind, name, group, reference: as of `KnownSubject`.
         noise: name of the noise added to its answers.
         prompts: prompts per regime.
-        truth: hypotheses of its equivalence class; for a network, those of all references within δ of its known function.
+        truth: hypotheses of its equivalence class; for a network, those of all references within δ of it.
         status, named, nearest, remainder: the verdict.
         identified, false, split, wronged, explained: see `truth.scored`.
         false_without: whether anything is supported after all true references are removed from the candidates.

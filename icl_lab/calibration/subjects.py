@@ -110,7 +110,7 @@ def _planted(bank: Bank, seed: int, draws: int) -> Iterator[KnownSubject]:
 
 
 def _noises(planted: bool, new: bool) -> tuple[str, ...]:
-    """Return the noises of a listed reference; without noise, a second draw of one without parameters is no new learner."""
+    """Return the noises of a listed reference; a second draw without parameters is no new learner without noise."""
     if not planted:
         return ("low",)
     return tuple(noise for noise in NOISES if new or NOISES[noise])
