@@ -1,4 +1,4 @@
-"""Probes: measurements on a learner. They return numbers, never a verdict."""
+"""Probes: measurements on a learner, which return numbers and never a verdict."""
 
 from icl_lab.probes.behaviour.battery import BATTERY, Probe
 from icl_lab.probes.behaviour.responses import alignment, label_influence, label_nonlinearity, query_sensitivity

@@ -1,6 +1,6 @@
 """The battery: behavioural probes that run on any learner, each for the tasks it applies to.
 
-They look at the answer at the last position, unless their docstring says otherwise, and sample their own prompts from
+They measure the answer at the last position, unless their docstring says otherwise, and sample their own prompts from
 the task's prior; pass `task.unseen()` for prompts off its pool. Learners measured with one key see the same prompts, so
 differences between learners are paired over prompts. Probes return numbers, never a verdict; each documents the values
 that known mechanisms give. See `probe` for how one is run.
@@ -44,24 +44,24 @@ __all__ = ["BATTERY", "Probe", "ask", "ask_all", "has_pairs", "is_regression", "
 
 
 def ask_all(task: Task, keys: Mapping[str, Array], prompts: int = PROMPTS) -> dict[str, Any]:
-    """Ask every probe that has a key and applies to the task: probe → what it asks."""
+    """Return the prompts of every probe that has a key and applies to the task."""
     return {name: ask(BATTERY[name], task, key, prompts) for name, key in keys.items() if BATTERY[name].applies(task)}
 
 
 def read_all(
     learner: Learner, task: Task, asked: Mapping[str, Any], batch: int = PROMPTS
 ) -> dict[str, Float[np.ndarray, "prompt statistic"]]:
-    """Read every probe that was asked: probe → statistics of the learner."""
+    """Return the learner's statistics for every probe whose prompts are given."""
     return {name: read(BATTERY[name], learner, task, given, batch) for name, given in asked.items()}
 
 
 def has_pairs(task: Task) -> bool:
-    """Whether a prompt is a set of pairs: inputs do not follow from outcomes."""
+    """Return whether a prompt is a set of pairs: inputs do not follow from outcomes."""
     return not task.is_stream
 
 
 def is_regression(task: Task) -> bool:
-    """Whether real outcomes are regressed on the inputs themselves, of two features or more."""
+    """Return whether the task is a regression of real outcomes on inputs of two features or more."""
     itself = type(task).features is Task.features
     return has_real_outcomes(task) and has_pairs(task) and itself and task.inputs_size > 1
 

@@ -1,4 +1,4 @@
-"""Is the answer a copy: of a label in the prompt, or of what a stored task of the pool answers?"""
+"""Probes of copying: is the answer a label of the prompt, or the answer of a stored task of the pool?"""
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +10,16 @@ from icl_lab.probes.behaviour.variants import compiled, expected_targets, label_
 from icl_lab.tasks import Pool, Task
 
 COPY = 0.02  # distance to a label, in the labels' standard deviation, that counts as a copy of it
-QUERIES = 4  # that are asked of every prompt, to tell stored tasks apart
+QUERIES = 4  # queries per prompt, which distinguish stored tasks
 CHUNK = 64  # pool members compared at once
 
 
 def label_copying(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """Distance of the last answer to the nearest label of the prompt, and whether it is a copy of it, [prompt, 2].
+    """Measure the distance of the last answer to the nearest label of the prompt, and whether it copies it, [prompt, 2].
 
-    Distance min_i |t̂ − t_i|/std(t) between targets, without unit; a copy (1, else 0) is within .02. Copiers of one
-    example give 1, and so does a certain classifier: of classes read it together with `label_influence`. By chance a
-    real answer comes that near to one of N labels for about 2% · N of the prompts.
+    Distance min_i |t̂ − t_i|/std(t) between targets, without unit; a copy (1, else 0) is within .02. Learners
+    that copy one example give 1, and so do confident classifiers: for classes, read it together with `label_influence`.
+    By chance, a real answer is that near to one of N labels for about 2% · N of the prompts.
     """
     answer = last_answer(learner, asked)
     labels = task.outcomes.targets(asked.y[:, :-1])
@@ -28,7 +28,7 @@ def label_copying(learner: Learner, task: Task, asked: Prompts) -> Float[Array, 
 
 
 def vary_pool_snapping(task: Task, key: Array, given: Prompts) -> Prompts:
-    """As many prompts off the pool, and the same with other queries."""
+    """Return prompts off the pool, and the same prompts with other queries."""
     sample_key, query_key = jax.random.split(key)
     fresh = task.unseen().sample(sample_key, len(given.x))
 
@@ -43,13 +43,13 @@ def vary_pool_snapping(task: Task, key: Array, given: Prompts) -> Prompts:
 
 
 def pool_snapping(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """Distance of the answers to four queries from those of the nearest pool task, off the pool, [prompt, 2].
+    """Measure the distance of the answers to four queries from the nearest pool task's, off the pool, [prompt, 2].
 
     min_m √(Σ_q |t̂_q − t_q(θ_m)|²/4)/std(t), without unit, for the learner and for the prompt's own latent, which
-    `task.unseen()` draws and the learner has no part in. A learner that retrieves one stored task is at 0 and the
-    latent is not; one that follows the examples comes about as near as the latent. Answers shrunk
-    towards a mean lie nearer without retrieving anything, the more so the denser the pool: read it beside
-    `task_interpolation`. The examples stay and the query is changed: of a stream the last outcome before it.
+    `task.unseen()` draws and the learner has no part in. A learner that retrieves one stored task is at 0 while the
+    latent is not; one that follows the examples is about as near as the latent. Answers shrunk towards a mean are
+    nearer without retrieving anything, especially for dense pools: read it beside `task_interpolation`. The examples
+    stay, and the query changes; in a stream, the last outcome before it.
     """
     own = jax.vmap(lambda p: expected_targets(task, p.latent, p))(asked)
     distance = _to_pool(task, jnp.stack([answers_to(learner, asked), own]), asked.x)
@@ -60,7 +60,7 @@ def pool_snapping(learner: Learner, task: Task, asked: Prompts) -> Float[Array, 
 def _to_pool(
     task: Task, answers: Float[Array, "learner query batch target"], x: Float[Array, "query batch position feature"]
 ) -> Float[Array, "learner batch"]:
-    """min_m Σ_q |t̂_q − t_q(θ_m)|² over the pool, streamed CHUNK members at a time: the size is data."""
+    """Return min_m Σ_q |t̂_q − t_q(θ_m)|² over the pool, CHUNK members at a time, so that its size is data."""
     assert isinstance(task.prior, Pool)
     size = jnp.asarray(task.prior.size)
 

@@ -1,7 +1,7 @@
-"""Duels: of two references, whom does a learner follow where the two disagree?
+"""Duels: which of two references does a learner follow where the two disagree?
 
-For two references only. Prompts on which some pair of many disagrees are easy for one pair and say nothing about
-another, and a mean over them names the reference that is odd most often.
+A duel compares two references only. Prompts on which some pair of many references disagrees say nothing about another
+pair, and a mean over them would name the reference that most often stands alone.
 """
 
 import jax
@@ -16,18 +16,18 @@ from icl_lab.tasks import Task
 
 @pytree_dataclass
 class Duel:
-    """How a subject answers where two references disagree most.
+    """A subject's answers where two references disagree most.
 
     Attributes:
         nearer_first: whether the subject's answer is nearer to the first, in nats; their mean is the share.
         score: ⟨s − b, a − b⟩/|a − b|² with s, a, b the expected targets of the subject, the first and the second: 1
-            like the first, 0 like the second, and outside where the subject goes further than either.
-        remainder: |s − b − c(a − b)|²/|a − b|² with c the mean score: 0 for a subject that is the same mix of the two
-            on every prompt, large for one that is neither. A score means little beside a large remainder.
+            like the first, 0 like the second, and outside [0, 1] if the subject is more extreme than either.
+        remainder: |s − b − c(a − b)|²/|a − b|² with c the mean score: 0 for a subject that is the same mixture of the
+            two on every prompt, large for one that is neither. A score means little if the remainder is large.
         separation: nats between the two references.
     """
 
-    __no_type_check__ = True  # transformations put other things into fields
+    __no_type_check__ = True  # fields may be traced
 
     nearer_first: Bool[Array, " prompt"]
     score: Float[Array, " prompt"]
@@ -36,23 +36,23 @@ class Duel:
 
 
 def _last(learner: Learner, prompts: Prompts) -> Predictions:
-    """The last answer, [batch, 1, …], as plain arrays."""
+    """Return the last answer, [batch, 1, …], as plain arrays."""
     return jax.tree.map(lambda leaf: leaf[:, -1:], learner(prompts).answer())
 
 
 def _between(first: Predictions, second: Predictions, unit: Array) -> Float[Array, " batch"]:
-    """Nats between two last answers, the mean of both directions."""
+    """Return the divergence of two last answers in nats, the mean of both directions."""
     return (first.divergence(second, unit) + second.divergence(first, unit))[:, 0] / 2
 
 
 def discriminating_prompts(
     first: Learner, second: Learner, task: Task, key: Array, sample: int = 1024, keep: int = 64
 ) -> Prompts:
-    """The `keep` prompts of `sample` whose last answers by the two learners are furthest apart in nats, furthest first.
+    """Return the `keep` prompts of `sample` on which the last answers of two learners differ most in nats.
 
-    Prompts come from the task's prior: give `task.unseen()` for prompts off its pool. The distance is Δmean²/2v, or of
-    classes the mean of KL in both directions, as of the bank. A certain wrong answer is far from everything: references
-    that copy or retrieve classes should carry a lapse rate.
+    Prompts come from the task's prior; pass `task.unseen()` for prompts off its pool. The distance is Δmean²/2v, or for
+    classes the mean of KL in both directions. A confident wrong answer is far from everything, so references that copy
+    or retrieve classes should have a lapse rate.
     """
     return _choose(first, second, task, key, sample, keep)[0]
 
@@ -60,7 +60,7 @@ def discriminating_prompts(
 def _choose(
     first: Learner, second: Learner, task: Task, key: Array, sample: int, keep: int
 ) -> tuple[Prompts, Float[Array, "prompt 1"], Float[Array, " prompt"]]:
-    """The prompts, the unit of their last answers, and how far apart these are."""
+    """Return the prompts, the unit of their last answers, and the distance of these."""
     prompts = task.sample(key, sample)
     unit = task.unit(prompts)[:, -1:]
     distance, chosen = jax.lax.top_k(_between(_last(first, prompts), _last(second, prompts), unit), keep)
@@ -70,7 +70,7 @@ def _choose(
 def duel(
     subject: Learner, first: Learner, second: Learner, task: Task, key: Array, sample: int = 1024, keep: int = 64
 ) -> Duel:
-    """The subject's answers where `first` and `second` disagree most (`discriminating_prompts`).
+    """Compare the subject with `first` and `second` where these disagree most (`discriminating_prompts`).
 
     The prompts do not depend on the subject, so that duels of several subjects with one key are paired.
     """
@@ -79,7 +79,7 @@ def duel(
     to_first, to_second = own.divergence(one, unit)[:, 0], own.divergence(other, unit)[:, 0]
     s, a, b = (answer.mean_target()[:, 0] for answer in (own, one, other))
     apart = jnp.square(a - b).sum(-1)
-    apart = jnp.where(apart > 0, apart, jnp.nan)  # the same answer everywhere is no duel
+    apart = jnp.where(apart > 0, apart, jnp.nan)  # equal answers everywhere are no duel
     score = ((s - b) * (a - b)).sum(-1) / apart
     remainder = jnp.square(s - b - score.mean() * (a - b)).sum(-1) / apart
     return Duel(to_first < to_second, score, remainder, separation)

@@ -1,4 +1,4 @@
-"""One example several times in a prompt of the same length: does its weight add up, saturate or stay?"""
+"""A probe of duplicated examples: does the weight of an example add up, saturate or stay?"""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ COPIES = (1, 2, 4)
 
 
 def vary_duplication(task: Task, key: Array, given: Prompts) -> tuple[Prompts, Float[Array, "prompt target"]]:
-    """For every number of copies two variants, of the example's label and another one; and Δt between the two."""
+    """Return two variants for every number of copies, with the example's label and another one, and their Δt."""
     last = given.positions - 1
     most = max(COPIES)
     places = jax.vmap(lambda k: jax.random.permutation(k, last)[:most])(jax.random.split(key, len(given.x)))
@@ -34,10 +34,10 @@ def vary_duplication(task: Task, key: Array, given: Prompts) -> tuple[Prompts, F
 def duplication(
     learner: Learner, task: Task, asked: tuple[Prompts, Float[Array, "prompt target"]]
 ) -> Float[Array, "prompt statistic"]:
-    """Influence A_m of an example's label on the answer to its own input, the example being there m = 1, 2, 4 times.
+    """Measure the influence A_m of an example's label on the answer to its own input, with m = 1, 2, 4 copies of it.
 
-    A_m = ⟨Δt̂, Δt⟩/|Δt|² with the labels of all m copies changed together by `other_labels`. Copies take the places of
-    up to three other examples, of four places drawn at random, so that the length stays. Statistics [prompt, 5],
+    A_m = ⟨Δt̂, Δt⟩/|Δt|² with the labels of all m copies changed together by `other_labels`. Copies replace up to
+    three other examples at random places, so that the length stays the same. Statistics [prompt, 5],
     without unit: A_1, A_2, A_4 and the growths (A_m − A_1)/(|A_m| + |A_1|) for m = 2 and 4. These are 1/3 and 3/5 for
     one gradient step (A_m = m·η|x|²/n) and 0 for copying; less than the first on average for ridge and smoothers, whose
     A_m saturate at 1 (a single one may gain by the examples that make room).

@@ -1,4 +1,4 @@
-"""The linear function that answers imply: asked many queries on the same examples."""
+"""A probe of the linear function that the answers to many queries imply, given the same examples."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ QUERIES = 4  # per feature, at least
 def vary_implied_weights(
     task: Task, key: Array, given: Prompts
 ) -> tuple[Prompts, Float[Array, "query prompt feature"]]:
-    """The prompts, and the queries for each of them: all inputs of other prompts under the same latents."""
+    """Return the prompts, and queries for each: all inputs of other prompts under the same latents."""
     prompts, size = len(given.x), given.x.shape[-1]
     rounds = -(-QUERIES * size // given.positions)
     drawn = jax.vmap(lambda k: redraw(task, k, given)[0])(jax.random.split(key, rounds))
@@ -25,13 +25,13 @@ def vary_implied_weights(
 def implied_weights(
     learner: Learner, task: Task, asked: tuple[Prompts, Float[Array, "query prompt feature"]]
 ) -> Float[Array, "prompt statistic"]:
-    """Least-squares fit ŵ of the answers to at least 4d queries on the same examples, [prompt, 3], without unit.
+    """Fit weights ŵ to the answers to at least 4d queries on the same examples, [prompt, 3], without unit.
 
     Unexplained Σ(ŷ − x·ŵ)²/Σŷ², 0 for learners linear in the query: ridge, gradient descent from any starting
     point, and a posterior over linear tasks, whose weights the query does not move; positive for smoothers and copiers.
-    Of the fit itself it is a little less than of other queries: times 3/4 where nothing is linear. Norm |ŵ|/|w|, with w
-    least squares (of minimum norm) on the examples: shrinkage, at most 1 for ridge. Cosine between the two. Source:
-    Akyürek et al. 2022.
+    It is measured on the fitted queries, where it is a little smaller: times 3/4 if nothing is linear. Norm |ŵ|/|w|,
+    with w least squares (of minimum norm) on the examples: shrinkage, at most 1 for ridge. Cosine between the two.
+    Source: Akyürek et al. 2022.
 
     For regressions on the inputs themselves.
     """
@@ -51,5 +51,5 @@ def implied_weights(
 
 
 def _least_squares(x: Float[Array, "batch row feature"], y: Float[Array, "batch row"]) -> Float[Array, "batch feature"]:
-    """X⁺y of every row of the batch."""
+    """Return X⁺y of every row of the batch."""
     return jnp.einsum("bfr,br->bf", jnp.linalg.pinv(x), y, precision="highest")

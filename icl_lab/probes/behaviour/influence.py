@@ -1,8 +1,8 @@
-"""How the last answer follows the labels: statistics of the influences a_i, and whether examples interact.
+"""Probes of the labels' influences a_i on the last answer, and of interactions between examples.
 
 a_i = ∂ŷ/∂y_i, see `label_influence`. A kernel smoother has a_i ≥ 0, Σa = 1, and moving an example rescales the other
-influences together; one gradient step has a_i ∝ x_q·x_i and no interaction at all; ridge and further steps turn the
-whole vector; copying is one-hot.
+influences together; one gradient step has a_i ∝ x_q·x_i and no interaction; ridge and further steps rotate the whole
+vector; copying is one-hot.
 """
 
 import jax
@@ -19,11 +19,11 @@ QUIET = 1e-4  # Σ|a| below which no label moves the answer: rounding of the fin
 
 
 def influence_statistics(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """Of the influences a_1..a_N of every prompt, [prompt, 4], without unit:
+    """Summarise the influences a_1..a_N of every prompt, [prompt, 4], without unit:
 
     negative share Σ max(−a, 0)/Σ|a|; sum Σa; concentration Σa²/(Σ|a|)², from 1/N (even) to 1 (one example); recency
-    Σ|a_i| p_i/Σ|a|, where the place p_i runs from −1 (first example) to 1 (last). All but the sum are 0 where no label
-    moves the answer. Answers that jump make the sum's mean a noisy estimate: few prompts hold most of it.
+    Σ|a_i| p_i/Σ|a|, where the place p_i runs from −1 (first example) to 1 (last). All but the sum are 0 if no label
+    moves the answer. If answers jump, the mean of the sum is noisy: a few prompts dominate it.
     """
     influence = label_influence(learner, task, asked)
     size = jnp.abs(influence)
@@ -35,10 +35,10 @@ def influence_statistics(learner: Learner, task: Task, asked: Prompts) -> Float[
 
 
 def vary_interaction(task: Task, key: Array, given: Prompts) -> tuple[Prompts, Bool[Array, "prompt position"]]:
-    """The prompts, then the same with one example moved, in one batch; and which, another one in every prompt."""
+    """Return the prompts followed by the same with one example moved, and the index of that example."""
     other_key, place_key = jax.random.split(key)
     x, y = redraw(task, other_key, given)
-    # From the next place over: a latent may say of every place which item it holds.
+    # From the next place: a latent may fix which item each place holds.
     x, y = jnp.roll(x, 1, axis=1), jnp.roll(y, 1, axis=1)
     here = jnp.arange(given.positions) == jax.random.randint(place_key, (len(x), 1), 0, given.positions - 1)
     moved = given.replace(x=jnp.where(here[..., None], x, given.x), y=jnp.where(here, y, given.y))
@@ -48,12 +48,12 @@ def vary_interaction(task: Task, key: Array, given: Prompts) -> tuple[Prompts, B
 def interaction(
     learner: Learner, task: Task, asked: tuple[Prompts, Bool[Array, "prompt position"]]
 ) -> Float[Array, "prompt statistic"]:
-    """What happens to the influences of the others when one example moves, [prompt, 2], both in [0, 1].
+    """Measure how the influences of the others change when one example moves, [prompt, 2], both in [0, 1].
 
-    With a and b the influences of the other N − 1 examples before and after: the turn sin²∠(a, b), 0 where every ratio
-    a_i/a_j stays, and the rescaling ||b| − |a||/(|b| + |a|). One gradient step (0, 0); a smoother (0, > 0); ridge
-    (> 0, > 0). 0 where no label moves the answer. The example's new input and label come from the same latent. Gradient
-    descent is so with real outcomes; with classes influences are of probabilities, and the link in between interacts.
+    With a and b the influences of the other N − 1 examples before and after: the rotation sin²∠(a, b), 0 if every
+    ratio a_i/a_j stays, and the rescaling ||b| − |a||/(|b| + |a|). One gradient step (0, 0); a smoother (0, > 0); ridge
+    (> 0, > 0). 0 if no label moves the answer. The example's new input and label come from the same latent. The
+    values for gradient descent hold for real outcomes; for classes, the link function adds interactions.
     """
     both, here = asked
     influence = label_influence(learner, task, both) * jnp.tile(~here[:, :-1], (2, 1))

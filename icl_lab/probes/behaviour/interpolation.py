@@ -1,4 +1,4 @@
-"""Prompts from a task between two of the pool: does the answer lie between, or snap to one of the two?"""
+"""A probe on tasks between two of the pool: does the answer interpolate, or snap to one of the two?"""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ SHARES = (0.25, 0.5, 0.75)
 
 
 def can_interpolate(task: Task) -> bool:
-    """Whether the task has a pool of two at least (or of a size that is traced) and something between two latents."""
+    """Return whether the task can interpolate latents and has a pool of at least two (or of a traced size)."""
     size = task.prior.size if isinstance(task.prior, Pool) else 0
     if not isinstance(size, jax.core.Tracer) and int(size) < 2:
         return False
@@ -25,7 +25,7 @@ def can_interpolate(task: Task) -> bool:
 def vary_task_interpolation(
     task: Task, key: Array, given: Prompts
 ) -> tuple[Prompts, Float[Array, "end share prompt target"]]:
-    """As many prompts of every t, and the expected targets of the two pool tasks at their last queries."""
+    """Return equally many prompts for every t, and the expected targets of both pool tasks at their queries."""
     pair_key, prompt_key = jax.random.split(key)
     pairs = jax.vmap(lambda k: _pair(task, k))(jax.random.split(pair_key, len(given.x)))
     keys = jax.random.split(prompt_key, len(given.x))
@@ -41,14 +41,14 @@ def vary_task_interpolation(
 def task_interpolation(
     learner: Learner, task: Task, asked: tuple[Prompts, Float[Array, "end share prompt target"]]
 ) -> Float[Array, "prompt statistic"]:
-    """Where the answer lies between those of two pool tasks a ≠ b, on prompts from (1 − t)·θ_a + t·θ_b, [prompt, 4].
+    """Locate the answer between two pool tasks a ≠ b on prompts from (1 − t)·θ_a + t·θ_b, [prompt, 4].
 
     With o_a and o_b the expected targets of the two tasks at the last query, the place |t̂ − o_a|/(|t̂ − o_a| +
     |t̂ − o_b|) at t = ¼, ½, ¾: about t for a learner that interpolates, up to what the labels' noise does to its answer,
     0 or 1 for one that retrieves one of the two; of a large pool it may retrieve a third. Snapping 1 − 2·min(place,
-    1 − place) at t = ½ is 0 half-way between and 1 at either end. An answer that has nothing to do with the two lies at
-    about ½ for every t. Where inputs do not follow from outcomes, the query is that of the prompt's inputs at which the
-    two tasks differ most.
+    1 − place) at t = ½ is 0 half-way between and 1 at either end. An answer unrelated to the two lies at about ½ for
+    every t. If inputs do not follow from outcomes, the query is the input of the prompt at which the two tasks differ
+    most.
     """
     variants, ends = asked
     first, second = jnp.linalg.norm(answers_to(learner, variants) - ends, axis=-1)
@@ -59,7 +59,7 @@ def task_interpolation(
 
 
 def _pair(task: Task, key: Array) -> tuple[object, object]:
-    """Two different members of a pool of two at least."""
+    """Draw two different members of a pool of at least two."""
     assert isinstance(task.prior, Pool)
     first_key, step_key = jax.random.split(key)
     first = jax.random.randint(first_key, (), 0, task.prior.size)
@@ -68,7 +68,7 @@ def _pair(task: Task, key: Array) -> tuple[object, object]:
 
 
 def _between(task: Task, ends: tuple[object, object], share: Array, key: Array) -> Prompts:
-    """One prompt at t = share; the same key gives all t the same inputs and the same noise."""
+    """Sample one prompt at t = share; the same key gives all t the same inputs and noise."""
     inputs_key, outcome_key = jax.random.split(key)
     latent = task.interpolate(*ends, share)
     x = task.draw_inputs(inputs_key, latent)

@@ -1,4 +1,4 @@
-"""Labels added, taken away and disturbed: are answers linear in them, and where do they start from?"""
+"""Probes of linearity in the labels, of the answer without labels, and of label noise."""
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +12,17 @@ from icl_lab.tasks import Task
 
 
 def vary_label_linearity(task: Task, key: Array, given: Prompts) -> Prompts:
-    """The prompts with labels 0, y, y' and (y + y')/√2, y' of the same inputs under another latent."""
+    """Return the prompts with labels 0, y, y' and (y + y')/√2, with y' of the same inputs under another latent."""
     return superposed(task, given, key)
 
 
 def label_linearity(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """Per prompt, [prompt, 2], without unit: departure from superposition, and the answer to labels that are all 0.
+    """Measure the departure from superposition, and the answer to labels that are all 0, [prompt, 2], without unit.
 
     With g(y) = ŷ(y) − ŷ(0) and s = (g(y) + g(y'))/√2 the nonlinearity is (g((y+y')/√2) − s)²/(g(…)² + (g(y)² +
-    g(y')²)/2), between 0 (affine in the labels) and 3 (g(y) = g(y') of the opposite sign to g(…) = −s/2). The prompt's
-    own size stands below, so that it can be averaged one by one; `label_nonlinearity` is a ratio of means. The offset
-    |ŷ(0)|/std(y) is 0 for learners that start from zero; of learned starting points it is |θ₀·x|.
+    g(y')²)/2), between 0 (affine in the labels) and 3 (g(y) = g(y') of the opposite sign to g(…) = −s/2). The
+    denominator is the prompt's own, so that prompts can be averaged; `label_nonlinearity` is a ratio of means. The
+    offset |ŷ(0)|/std(y) is 0 for learners that start from zero, and |θ₀·x|/std(y) for learned starting points.
 
     For real outcomes whose inputs do not follow from them.
     """
@@ -35,7 +35,7 @@ def label_linearity(learner: Learner, task: Task, asked: Prompts) -> Float[Array
 
 
 def vary_label_noise(task: Task, key: Array, given: Prompts) -> Prompts:
-    """The prompts, and the same with noisier labels, twice."""
+    """Return the prompts, and the same with noisier labels, twice."""
     if task.outcomes.linear:
         noise = label_scale(task, given) * jax.random.normal(key, given.y.shape)
         noisy = (given.y + noise, given.y - noise)
@@ -46,12 +46,12 @@ def vary_label_noise(task: Task, key: Array, given: Prompts) -> Prompts:
 
 
 def label_noise(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """The answer under noisier labels, mean over two of them, against the answer before, [prompt, 2].
+    """Compare the mean answer under two draws of noisier labels with the answer before, [prompt, 2].
 
     Growth (|b| − |a|)/(|b| + |a|) and departure |b − a|²/(|a|² + |b|²) of answers around the neutral one. Real labels
-    get noise ±ε of their own standard deviation, so that whoever is affine in them answers the same on average; one who
-    infers the noise from the prompt answers less (growth < 0). Of classes a quarter of the labels become the next
-    class, twice independently.
+    get noise ±ε of their own standard deviation, so that learners affine in them answer the same on average;
+    one that infers the noise from the prompt answers less (growth < 0). For classes, a quarter of the labels become the
+    next class, twice independently.
     """
     found = answers_to(learner, asked) - task.outcomes.neutral
     before, after = found[0], (found[1] + found[2]) / 2

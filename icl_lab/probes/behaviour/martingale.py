@@ -1,7 +1,7 @@
-"""Does a predictive stay, on average, what it was when the learner sees an outcome drawn from it? Falck et al. 2024.
+"""A probe of the martingale property: outcomes drawn from a predictive leave it unchanged on average.
 
-The predictives of a posterior are a martingale: what one expects to believe after the next outcome is what one believes
-now. It is necessary for Bayesian inference under *any* prior, and no evidence for one against smoothed counts.
+The predictives of a posterior are a martingale (Falck et al. 2024): the expected belief after the next outcome is the
+current belief. This is necessary for Bayesian inference under *any* prior, but does not exclude smoothed counts.
 """
 
 import jax
@@ -14,21 +14,21 @@ from icl_lab.tasks import Task
 
 
 def vary_martingale(task: Task, key: Array, given: Prompts) -> Prompts:
-    """The prompts, the same with the last query one position earlier, and the same with each class as last example."""
+    """Return the prompts, the same with the last query one position earlier, and with each class as last example."""
     count = task.outcomes.size
-    swapped = given.replace(x=given.x.at[:, -2].set(given.x[:, -1]))  # x asked with N − 1 examples
+    swapped = given.replace(x=given.x.at[:, -2].set(given.x[:, -1]))  # query x with N − 1 examples
     return stack([given, swapped, *(given.replace(y=given.y.at[:, -2].set(label)) for label in range(count))])
 
 
 def martingale(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """Σ_c p(c | x', D) p(· | x, D, (x', c)) against p(· | x, D), with N − 1 examples D, [prompt, 2], without unit.
+    """Compare Σ_c p(c | x', D) p(· | x, D, (x', c)) with p(· | x, D), for N − 1 examples D, [prompt, 2], without unit.
 
     The sum over the classes of example N is exact. Drift: total variation ½Σ|q − p| in [0, 1]. Sharpening: ⟨q − p, p −
-    1/K⟩, whose mean over prompts is 0 if the learner is a posterior, positive if its beliefs grow more certain by what
-    it tells itself; it is signed, so that noise in the answers averages out of it and not out of the drift.
+    1/K⟩, whose mean over prompts is 0 if the learner is a posterior, positive if its own outcomes make it more
+    confident. It is signed, so that noise in the answers averages out of it, but not out of the drift.
 
-    For classes of prompts whose inputs neither follow from outcomes nor say anything about the latent. NaN for learners
-    that answer the last position only, because p(· | D) is read one position earlier.
+    For classes, if inputs neither follow from outcomes nor are evidence about the latent. NaN for learners that answer
+    the last position only, because p(· | D) is read one position earlier.
     """
     found = jax.lax.map(lambda p: learner(p).mean_target()[:, -2:], asked)  # [variant, prompt, 2, class]
     weight, before, after = found[0, :, 0], found[1, :, 0], found[2:, :, 1]

@@ -1,4 +1,4 @@
-"""The same examples in another order. Nothing may change where they are exchangeable."""
+"""Probes of order: a reordering must not change the answer if examples are exchangeable."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ ORDERS = 8
 
 
 def inputs_say_nothing(task: Task) -> bool:
-    """Whether inputs are no evidence about the latent, so that only pairs are: as probable under any other one."""
+    """Return whether inputs are no evidence about the latent: equally probable under any other."""
     if type(task).input_log_prob is Task.input_log_prob:
         return True
     own, other = _input_evidence(task, sample(task, jax.random.key(0)))
@@ -22,14 +22,14 @@ def inputs_say_nothing(task: Task) -> bool:
 
 @exact
 def _input_evidence(task: Task, prompts: Prompts) -> tuple[Array, Array]:
-    """log p(x) of prompts under their own latents, and under one another's."""
+    """Return log p(x) of prompts under their own latents, and under each other's."""
     other = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), prompts.latent)
     evidence = jax.vmap(task.input_log_prob)
     return evidence(prompts.latent, prompts.x, prompts.y), evidence(other, prompts.x, prompts.y)
 
 
 def vary_order_variance(task: Task, key: Array, given: Prompts) -> tuple[Prompts, Float[Array, " prompt"]]:
-    """The prompts in every order, and the unit v of their last answers."""
+    """Return the prompts in every order, and the unit v of their last answers."""
     orders = jax.vmap(lambda k: task.reorder(k, given))(jax.random.split(key, ORDERS))
     return orders, task.unit(given)[:, -1]
 
@@ -37,10 +37,10 @@ def vary_order_variance(task: Task, key: Array, given: Prompts) -> tuple[Prompts
 def order_variance(
     learner: Learner, task: Task, asked: tuple[Prompts, Float[Array, " prompt"]]
 ) -> Float[Array, "prompt statistic"]:
-    """Spread of the last answer over eight random orders of the evidence (`task.reorder`) in nats, [prompt, 1].
+    """Measure the spread of the last answer over eight random orders (`task.reorder`) in nats, [prompt, 1].
 
-    Real outcomes: variance of ŷ (over the eight, as it is) / 2v, with v = `task.unit`. Classes: mean
-    KL(p_r ‖ mean p), at most log 8. 0 for every exchangeable learner, the exact posterior of such tasks among them.
+    Real outcomes: variance of ŷ over the eight / 2v, with v = `task.unit`. Classes: mean
+    KL(p_r ‖ mean p), at most log 8. 0 for every exchangeable learner, including the exact posterior of such tasks.
     """
     orders, unit = asked
     found = answers_to(learner, orders)
@@ -54,17 +54,16 @@ def order_variance(
 
 
 def vary_joint_probability(task: Task, key: Array, given: Prompts) -> Prompts:
-    """The prompts, and the same in another order."""
+    """Return the prompts, and the same in another order."""
     return stack([given, task.reorder(key, given)])
 
 
 def joint_probability(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """|log P(y) − log P(y in another order)|/(N + 1) in nats, [prompt, 1], P the product of the own predictives.
+    """Return |log P(y) − log P(y in another order)|/(N + 1) in nats, [prompt, 1], with P the product of predictives.
 
     0 if the learner's predictives come from any one prior over exchangeable outcomes (of chains: over outcomes whose
-    counts of transitions are all that matters), right or wrong. The order of the examples is another, the last query
-    and its outcome are not. For classes whose inputs say nothing about the latent; NaN for learners that answer the
-    last position only.
+    counts of transitions are all that matters), right or wrong. Only the examples are reordered. For classes whose
+    inputs are no evidence about the latent; NaN for learners that answer the last position only.
     """
     found = jax.lax.map(lambda p: learner(p).log_prob(p.y).sum(-1), asked)
     return jnp.abs(found[0] - found[1])[:, None] / asked.positions

@@ -1,7 +1,7 @@
-"""A behavioural probe, and how one is run: `ask` once per task, then `read` once per learner.
+"""Behavioural probes and how to run them: `ask` once per task, then `read` once per learner.
 
-A probe consists of two pure functions. `vary` turns prompts of the task into everything that is asked, mostly variants
-of the prompts along a leading axis. The other one turns the learner's answers to them into statistics.
+A probe consists of two pure functions. `vary` turns prompts of the task into all prompts of the probe, usually variants
+along a leading axis. The other function turns the learner's answers to them into statistics.
 
 `ask` compiles `vary`. `read` compiles the learner alone, for batches of one size, and runs the probe around it one
 operation at a time. A program that holds both would take seconds to compile for every pair of probe and learner and
@@ -34,11 +34,11 @@ class Probe:
     Attributes:
         name: identifier.
         title: for figures and tables.
-        question: what it asks, one line.
-        statistics: names of the numbers it gives.
-        vary: (task, key, given prompts) → everything that is asked, a pytree.
+        question: the question it answers, in one line.
+        statistics: names of its numbers.
+        vary: (task, key, given prompts) → all prompts of the probe, a pytree.
         read: (learner, task, asked) → [prompt, statistic], one row per independent prompt.
-        applies: which tasks it makes sense for.
+        applies: task → whether the probe makes sense for it.
     """
 
     name: str
@@ -79,10 +79,10 @@ def read(
     """Return the statistics of one learner.
 
     Args:
-        probe: what is measured.
+        probe: to run.
         learner: a pytree. It is compiled once for every kind, parameters being data, and does not see the latents.
-        task: that the prompts come from.
-        asked: by `ask`.
+        task: source of the prompts.
+        asked: returned by `ask`.
         batch: prompts answered at once; a larger batch is answered in parts.
     """
 

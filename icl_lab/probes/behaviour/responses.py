@@ -1,7 +1,4 @@
-"""Behavioural probes: they only call the learner, so they run on any (those of the query on differentiable ones).
-
-All of them look at the last position, whose query has the most examples, and return numbers, never a verdict.
-"""
+"""Responses of the last answer to labels and query, which need only calls of the learner."""
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +12,11 @@ from icl_lab.tasks import Task
 
 @exact
 def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Array, "batch example"]:
-    """a_i = ⟨Δt̂_N, Δt_i⟩ / |Δt_i|²: how far the last answer follows when the label of example i < N changes.
+    """Return a_i = ⟨Δt̂_N, Δt_i⟩ / |Δt_i|², the change of the last answer when the label of example i < N changes.
 
-    Of answers linear in the targets (smoothers, copiers, ridge, gradient descent on squared error) these are the
+    For answers linear in the targets (smoothers, copiers, ridge, gradient descent on squared error) these are the
     weights: a kernel smoother has a ≥ 0 with Σa = 1, copying is one-hot, ridge and gradient descent are signed. The
-    change is `task.outcomes.altered`: a little more, or the next class; of a stream, the next input changes with it.
+    change is `task.outcomes.altered`: a little more, or the next class; in a stream, the next input changes with it.
 
     Args:
         learner: a pytree that can be called, such as TransformerLearner or ReferenceLearner.
@@ -39,10 +36,10 @@ def label_influence(learner: Learner, task: Task, prompts: Prompts) -> Float[Arr
 
 @exact
 def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch feature_target"]:
-    """∂t̂_N/∂x_N: for a linear learner its weights (von Oswald et al. 2022 compare models by them).
+    """Return ∂t̂_N/∂x_N, the weights of a linear learner, by which von Oswald et al. 2022 compare models.
 
-    In forward mode, one feature after the other: reverse mode cannot pass through a loop whose length is data, as that
-    over a pool is.
+    In forward mode, one feature after the other: reverse mode cannot differentiate a loop whose length is data, such as
+    the loop over a pool.
     """
 
     def answer(query: Array) -> Array:
@@ -58,18 +55,18 @@ def query_sensitivity(learner: Learner, prompts: Prompts) -> Float[Array, "batch
 
 
 def alignment(first: Float[Array, "batch entry"], second: Float[Array, "batch entry"]) -> Float[Array, " batch"]:
-    """Cosine between two sensitivities of every prompt; 0 where one of them vanishes."""
+    """Return the cosine of two sensitivities for every prompt; 0 if one of them vanishes."""
     product = jnp.linalg.norm(first, axis=-1) * jnp.linalg.norm(second, axis=-1)
     return jnp.where(product > 0, (first * second).sum(-1) / jnp.where(product > 0, product, 1.0), 0.0)
 
 
 @exact
 def label_nonlinearity(learner: Learner, task: Task, prompts: Prompts, key: Array) -> Float[Array, ""]:
-    """E[(g((y+y')/√2) − (g(y)+g(y'))/√2)²] / E[g(y)²], g(y) = ŷ(y) − ŷ(0), same inputs; the scale of labels stays.
+    """Return E[(g((y+y')/√2) − (g(y)+g(y'))/√2)²] / E[g(y)²] with g(y) = ŷ(y) − ŷ(0) and the same inputs.
 
     y' are outcomes of the same inputs under another prompt's latent. 0 for learners affine in the labels (ridge,
     gradient descent, Nadaraya-Watson, learned starting points); positive for mixtures over a pool, Lasso, medians.
-    NaN where labels cannot be added, as classes cannot.
+    NaN for classes, which cannot be added.
     """
     if not task.outcomes.linear:
         return jnp.asarray(jnp.nan)
@@ -79,7 +76,7 @@ def label_nonlinearity(learner: Learner, task: Task, prompts: Prompts, key: Arra
 
 
 def superposed(task: Task, prompts: Prompts, key: Array) -> Prompts:
-    """The prompts with labels 0, y, y' and (y + y')/√2, stacked, see `label_nonlinearity`. For real outcomes."""
+    """Return the prompts with labels 0, y, y' and (y + y')/√2, stacked, for real outcomes."""
     latent = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), prompts.latent)
     keys = jax.random.split(key, prompts.y.shape[0])
     other = jax.vmap(lambda lat, x, k: task.outcome(lat, x).sample(k))(latent, prompts.x, keys)
@@ -88,7 +85,7 @@ def superposed(task: Task, prompts: Prompts, key: Array) -> Prompts:
 
 
 def label_responses(learner: Learner, variants: Prompts) -> tuple[Array, Array, Array, Array]:
-    """g(y), g(y'), g((y + y')/√2) and ŷ(0) of `superposed` prompts, all [batch, target]."""
+    """Return g(y), g(y'), g((y + y')/√2) and ŷ(0) of `superposed` prompts, all [batch, target]."""
     start, *rest = answers_to(learner, variants)
     first, second, both = (answer - start for answer in rest)
     return first, second, both, start

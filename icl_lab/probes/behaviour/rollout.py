@@ -1,4 +1,4 @@
-"""The prior that a learner implies, found by letting it go on by itself (predictive Monte Carlo).
+"""A probe of the prior that a learner implies, by rollouts on its own outcomes (predictive Monte Carlo).
 
 A posterior predictive that is fed its own samples converges to one latent drawn from its prior (Doob; Fortini and
 Petrone 2020, "Quasi-Bayes properties of a procedure for sequential learning"; for language models Falck et al. 2024).
@@ -13,11 +13,11 @@ from icl_lab.learners.answers import Learner, last_answer
 from icl_lab.tasks import Task
 
 ROLLOUTS = 8  # per prompt
-LATENTS = 512  # pairs of latents that the prior's own spread is estimated from
+LATENTS = 512  # pairs of latents for the estimate of the prior's spread
 
 
 def vary_implied_prior(task: Task, key: Array, given: Prompts) -> tuple[Prompts, Array, Float[Array, ""]]:
-    """The prompts, each of them ROLLOUTS times; a key for every outcome; the spread of the task's latents."""
+    """Return every prompt ROLLOUTS times, a key for every outcome, and the spread of the task's latents."""
     tiled = jax.tree.map(lambda leaf: jnp.repeat(leaf, ROLLOUTS, axis=0), given)
     return tiled, jax.random.split(key, given.positions - 1), prior_spread(task, given)
 
@@ -25,16 +25,16 @@ def vary_implied_prior(task: Task, key: Array, given: Prompts) -> tuple[Prompts,
 def implied_prior(
     learner: Learner, task: Task, asked: tuple[Prompts, Array, Float[Array, ""]]
 ) -> Float[Array, "prompt statistic"]:
-    """Spread of the predictive after N outcomes of its own, relative to that of the task's latents, [prompt, 1].
+    """Measure the spread of the predictive after N own outcomes, relative to that of the task's latents, [prompt, 1].
 
-    Eight rollouts per prompt start before the first outcome, over the same inputs; of a stream the outcomes that the
-    last query depends on are then set to the prompt's own, so that all are asked the same. The spread is Σ_c var p(c)
-    over the rollouts (unbiased), over the mean of the same between two latents of the task's prior. 0 for a learner
+    Eight rollouts per prompt start before the first outcome, over the same inputs; in a stream, the outcomes that the
+    last query depends on are then set to the prompt's own, so that all rollouts have the same query. The spread is Σ_c
+    var p(c) over the rollouts (unbiased), divided by its mean between two latents of the task's prior. 0 for a learner
     whose outcomes are independent; 1 in the limit N → ∞ for the exact posterior, before that the share of the prior's
     variance that N examples resolve: n/(n + Kα) for Dirichlet(α) rows seen n times; more for a learner that repeats
     itself.
 
-    For classes whose inputs say nothing about the latent. NaN for learners that answer the last position only.
+    For classes whose inputs are no evidence about the latent. NaN for learners that answer the last position only.
     """
     tiled, keys, unit = asked
     last = tiled.positions - 1
@@ -42,7 +42,7 @@ def implied_prior(
     def turn(rolled: Prompts, now: tuple[Array, Array]) -> tuple[Prompts, Array]:
         index, key = now
         answers = learner(rolled)
-        # Sampling NaN gives some class: whether there was an answer has to be carried along.
+        # Sampling from NaN gives some class, so keep track of missing answers.
         known = jnp.isfinite(answers.mean_target()[:, index]).all()
         here = jnp.arange(last + 1) == index
         return task.with_outcomes(rolled, jnp.where(here, answers.sample(key), rolled.y)), known
@@ -58,7 +58,7 @@ def implied_prior(
 
 
 def prior_spread(task: Task, given: Prompts) -> Float[Array, ""]:
-    """Σ_c var p(c | x_N, θ) over latents θ of the prior, mean over the prompts: half the squared distance of two."""
+    """Return Σ_c var p(c | x_N, θ) over latents θ of the prior, averaged over prompts."""
     draw = jax.vmap(task.draw_prior_latent)
     pairs = draw(jax.random.split(jax.random.key(0), 2 * LATENTS))
     x = jnp.resize(given.x, (LATENTS, *given.x.shape[1:]))

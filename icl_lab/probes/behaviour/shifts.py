@@ -1,4 +1,4 @@
-"""Inputs of another scale or covariance, labels unchanged: which of them does the answer depend on?"""
+"""A probe of inputs with another scale or covariance and unchanged labels."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ LARGER, STRETCHED = 2.0, 3.0
 
 
 def vary_input_shifts(task: Task, key: Array, given: Prompts) -> Prompts:
-    """The prompts, and the same with inputs times two, and stretched threefold along a random direction."""
+    """Return the prompts, and the same with inputs doubled, and stretched threefold along a random direction."""
     direction = jax.random.normal(key, (len(given.x), 1, given.x.shape[-1]))
     direction = direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
     stretched = given.x + (STRETCHED - 1) * (given.x * direction).sum(-1, keepdims=True) * direction
@@ -21,11 +21,11 @@ def vary_input_shifts(task: Task, key: Array, given: Prompts) -> Prompts:
 
 
 def input_shifts(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """The answer after the inputs of examples and query were changed alike, against the answer before, [prompt, 4].
+    """Compare answers before and after the inputs of examples and query change alike, [prompt, 4].
 
     Growth (|b| − |a|)/(|b| + |a|) and departure |b − a|²/(|a|² + |b|²), both without unit, for all inputs times two
     and for inputs stretched threefold along a random direction. Labels stay, so that least squares answers the same
-    from n ≥ d examples on, and of the first change whatever n; a gradient step from zero answers four times as much
+    from n ≥ d examples on, and for the first change at any n; a gradient step from zero answers four times as much
     (growth 3/5) at twice the inputs, several steps may blow up; ridge with a fixed penalty and kernels of a fixed width
     are in between; the nearest example ignores the scale.
 

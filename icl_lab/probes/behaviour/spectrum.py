@@ -1,8 +1,8 @@
-"""What a learner does along the eigenvectors of XᵀX, and outside their span. For regressions on the inputs themselves.
+"""Probes of regression along the eigenvectors of XᵀX, and outside their span.
 
-Learners linear in the labels that know nothing but the prompt multiply the component of least squares along an
+Learners that are linear in the labels and use only the prompt multiply the component of least squares along an
 eigenvector of XᵀX/n with eigenvalue s by a filter g(s): ridge s/(s + λ/n), K steps of gradient descent 1 − (1 − ηs)^K,
-Newton's iteration a polynomial of degree 2^K. It is the best test of gradient descent against a Gaussian prior.
+Newton's iteration a polynomial of degree 2^K. This is the best test of gradient descent against a Gaussian prior.
 """
 
 import jax
@@ -15,11 +15,11 @@ from icl_lab.probes.behaviour.variants import label_scale
 from icl_lab.tasks import Task
 
 CONDITION = 36.0  # largest over smallest eigenvalue
-PROBED = 5  # eigenvalues that answers are asked along
+PROBED = 5  # probed eigenvalues
 
 
 def spectrum(task: Task) -> Float[Array, " rank"]:
-    """The eigenvalues of XᵀX/n in the probe, increasing at a constant ratio, min(n, d) of them other than 0.
+    """Return the eigenvalues of XᵀX/n, increasing at a constant ratio; min(n, d) of them are not 0.
 
     Their sum is the trace of the training inputs' second moment.
     """
@@ -29,18 +29,18 @@ def spectrum(task: Task) -> Float[Array, " rank"]:
 
 
 def _probed(task: Task) -> Array:
-    """Which of them are probed: the smallest, the largest and what lies evenly between; of few some come twice."""
+    """Return the indices of probed eigenvalues, evenly spaced; some repeat if there are few."""
     rank = min(task.examples, task.inputs_size)
     return jnp.round(jnp.linspace(0, rank - 1, PROBED)).astype(int)
 
 
 def probed_eigenvalues(task: Task) -> Float[Array, "5"]:
-    """The eigenvalues s of the five gains."""
+    """Return the eigenvalues s of the five gains."""
     return spectrum(task)[_probed(task)]
 
 
 def vary_spectral_filter(task: Task, key: Array, given: Prompts) -> tuple[Prompts, Float[Array, ""]]:
-    """The prompts of every probed eigenvalue, and the answer of least squares to all of them."""
+    """Return the prompts of every probed eigenvalue, and the least-squares answer to them."""
     left_key, right_key = jax.random.split(key)
     prompts, count, size = len(given.x), task.examples, given.x.shape[-1]
     values = spectrum(task)
@@ -60,18 +60,18 @@ def vary_spectral_filter(task: Task, key: Array, given: Prompts) -> tuple[Prompt
 
 
 def spectral_filter(learner: Learner, task: Task, asked: tuple[Prompts, Array]) -> Float[Array, "prompt statistic"]:
-    """The gain g(s) = ŷ/y at five eigenvalues s of XᵀX/n (`probed_eigenvalues`), [prompt, 5], without unit.
+    """Measure the gain g(s) = ŷ/y at five eigenvalues s of XᵀX/n (`probed_eigenvalues`), [prompt, 5], without unit.
 
     X = √n Q diag(√s) Vᵀ with random orthonormal Q and V. Along eigenvector v of eigenvalue s labels are X·v·c without
     noise, the query is √s·v, and c is such that labels have the task's root mean square, which is also the answer y of
-    least squares. A gain of 1 is least squares, 0 silence; a fixed step too long for s gives large ones.
+    least squares. The gain is 1 for least squares, 0 for the zero predictor, and large for steps too long for s.
     """
     variants, truth = asked
     return answers_to(learner, variants)[..., 0].T / truth
 
 
 def vary_orthogonal_query(task: Task, key: Array, given: Prompts) -> Prompts:
-    """The prompts without one direction in their examples, which is that of the query."""
+    """Return prompts whose query is along a direction missing from their examples."""
     direction_key, label_key = jax.random.split(key)
     direction = jax.random.normal(direction_key, (len(given.x), 1, given.x.shape[-1]))
     direction = direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
@@ -84,10 +84,10 @@ def vary_orthogonal_query(task: Task, key: Array, given: Prompts) -> Prompts:
 
 
 def orthogonal_query(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """|ŷ|/std(y) at a query orthogonal to all examples, [prompt, 1]. 0 for zero-initialised isotropic linear learners.
+    """Return |ŷ|/std(y) at a query orthogonal to all examples, [prompt, 1]: 0 for isotropic learners that start from 0.
 
-    A random direction u is taken out of the examples' inputs before they are labelled, and the query is |x_N|·u. So
-    there is such a query whatever the number of examples. Smoothers answer a mean of labels; a learned starting point
-    answers θ₀·x; a prior that correlates the weights answers what the others say of u.
+    A random direction u is removed from the examples' inputs before they are labelled, and the query is |x_N|·u, so
+    that such a query exists for any number of examples. Smoothers answer a mean of labels; a learned starting point
+    answers θ₀·x; a prior with correlated weights infers u from the other directions.
     """
     return jnp.abs(last_answer(learner, asked)) / label_scale(task, asked)

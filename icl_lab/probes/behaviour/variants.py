@@ -1,4 +1,4 @@
-"""What behavioural probes share: variants of prompts under the same latents, and comparisons of two answers."""
+"""Shared parts of behavioural probes: variants of prompts under the same latents, and comparisons of two answers."""
 
 import functools
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Ablation of heads and MLPs, and frozen attention patterns: what the answers lose without them.
+"""Ablation of heads and MLPs, and frozen attention patterns: the change of the loss.
 
-Which site and by what it is replaced say which experiment it is: site "z" takes a head out, "mlp_out" an MLP, and
-"pattern" freezes where a head looks, while what it finds there stays that of the prompt.
+The site chooses the experiment: "z" removes a head, "mlp_out" removes an MLP, and "pattern" freezes the attention
+pattern of a head but not the values it attends to.
 """
 
 import jax
@@ -39,13 +39,13 @@ def ablation_effect(
     position: int | None = -1,
     at_once: int = AT_ONCE,
 ) -> Float[Array, "layer *head prompt"]:
-    """Change of the loss, per prompt, when one head of one layer (or the MLP of one layer) is replaced at all tokens.
+    """Measure the change of each prompt's loss when one head or MLP of one layer is replaced at all tokens.
 
     Args:
         site: "z" for heads, "mlp_out" for MLPs, "pattern" for frozen patterns, or any other of `SITES`.
         by: "zero"; "mean": the mean over these prompts, token by token; "resample": the value in the next prompt of the
             batch (the batch must not be sorted by latent).
-        position: whose loss; None: the mean over all answered positions.
+        position: of the loss; None for the mean over all answered positions.
         at_once: prompts run at the same time.
 
     Returns:
@@ -73,9 +73,10 @@ def joint_ablation_effect(
     position: int | None = -1,
     at_once: int = AT_ONCE,
 ) -> Float[Array, "set prompt"]:
-    """Change of the loss when all heads of a set are replaced together; otherwise as `ablation_effect`.
+    """Measure the change of the loss when a set of heads is replaced together; otherwise like `ablation_effect`.
 
-    A set of induction heads, say, and as controls `random_sets` of the same layers. An empty set changes nothing.
+    For example a set of induction heads, with `random_sets` of the same layers as controls. An empty set changes
+    nothing.
     """
     tokens = learner.format.tokens(prompts.positions)
     mask = jnp.broadcast_to(sets[..., None], (*sets.shape, tokens))
@@ -84,7 +85,7 @@ def joint_ablation_effect(
 
 
 def random_sets(key: Array, chosen: Bool[Array, "layer head"], draws: int) -> Bool[Array, "draw layer head"]:
-    """Random sets with as many heads in every layer as the chosen one has, of others where there are enough others."""
+    """Draw random sets with as many heads per layer as the chosen one, from the other heads if there are enough."""
     order = jax.random.uniform(key, (draws, *chosen.shape)) + chosen
     rank = jnp.argsort(jnp.argsort(order, axis=-1), axis=-1)
     return rank < chosen.sum(-1, keepdims=True)
@@ -99,7 +100,7 @@ def _loss_change(
     position: int | None,
     at_once: int,
 ) -> Float[Array, "world prompt"]:
-    """Loss in every world minus that of the world which is taken up at the same layer and replaces nothing."""
+    """Return the loss in every world minus that of the world that starts at the same layer and replaces nothing."""
     if by not in BY:
         raise ValueError(f"by: {by!r} is not known; choose one of {', '.join(BY)}")
     config, format, outcomes = learner.model.config, learner.format, learner.outcomes

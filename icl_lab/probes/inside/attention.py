@@ -18,7 +18,7 @@ REAL = Real()
 def mean_attention(
     model: Model, format: Format, params: Any, prompts: Prompts, outcomes: Outcomes = REAL
 ) -> Float[Array, "layer head token token_key"]:
-    """Mean attention pattern over prompts of every layer and head."""
+    """Return the mean attention pattern over prompts, for every layer and head."""
     wanted = [name for name in site_table(model.config) if name.endswith(".pattern")]
     _, values = capture(model, params, format.encode(prompts, outcomes), wanted)
     return jnp.stack([values[name].mean(0) for name in wanted])
@@ -28,7 +28,7 @@ def mean_attention(
 def induction_scores(
     model: Model, format: Format, params: Any, prompts: Prompts, outcomes: Outcomes = REAL
 ) -> dict[str, Float[Array, "layer head"]]:
-    """`prefix_matching` and `previous_token` of every layer and head, of a stream whose tokens are its inputs."""
+    """Return `prefix_matching` and `previous_token` scores of every layer and head, for a stream."""
     wanted = [name for name in site_table(model.config) if name.endswith(".pattern")]
     _, values = capture(model, params, format.encode(prompts, outcomes), wanted)
     patterns = jnp.stack([values[name] for name in wanted])
@@ -39,9 +39,9 @@ def induction_scores(
 def prefix_matching(
     patterns: Float[Array, "*lead batch head token token_key"], symbols: Int[Array, "batch token"]
 ) -> Float[Array, "*lead head"]:
-    """Attention paid to the tokens after earlier occurrences of the token itself, where there are any (Olsson 2022).
+    """Return the attention to tokens that followed earlier occurrences of the token itself (Olsson et al. 2022).
 
-    In 2 0 3 2 the last token's is what it pays to the 0. 1 is a perfect induction head.
+    In the stream 2 0 3 2, this is the last token's attention to the 0. It is 1 for a perfect induction head.
     """
     tokens = symbols.shape[-1]
     same = symbols[:, :, None] == symbols[:, None, :]
@@ -52,5 +52,5 @@ def prefix_matching(
 
 
 def previous_token(patterns: Float[Array, "*lead batch head token token_key"]) -> Float[Array, "*lead head"]:
-    """Attention paid to the token before, mean over all tokens but the first."""
+    """Return the attention to the previous token, averaged over all tokens but the first."""
     return jnp.diagonal(patterns, -1, axis1=-2, axis2=-1).mean((-3, -1))

@@ -1,7 +1,7 @@
-"""Attention as a kernel: which softmax kernel over the inputs comes nearest to a head's pattern, and how near is it?
+"""Attention as a kernel: the softmax kernel over the inputs that is nearest to a head's pattern.
 
 A softmax head whose scores are β x·x' + (anything that depends on the row alone) is a kernel smoother with the kernel
-exp(β x·x') (Han et al. 2023). So regress the row-centred scores on the row-centred similarity.
+exp(β x·x') (Han et al. 2023). The fit regresses row-centred scores on row-centred similarities.
 """
 
 from typing import NamedTuple
@@ -33,11 +33,11 @@ class KernelFit(NamedTuple):
 
 @exact
 def attention_kernels(learner: TransformerLearner, task: Task, prompts: Prompts) -> dict[str, KernelFit]:
-    """Fits of {"dot product", "gaussian"} kernels, of attention from x_i to the "inputs" or "outcomes" of examples.
+    """Fit dot-product and Gaussian kernels to the attention from x_i to inputs or outcomes of examples.
 
     Keys are "dot product to inputs" and so on: from the token that carries x_i at every answered position to the tokens
-    that carry x_j, or y_j, of the examples j < i. The log of a softmax pattern is its scores up to a constant of each
-    row; of linear attention, which has no log, the scores themselves are fitted.
+    that carry x_j, or y_j, of the examples j < i. The log of a softmax pattern is its scores up to a constant in each
+    row; for linear attention the scores themselves are fitted.
     """
     config, format, positions = learner.model.config, learner.format, prompts.positions
     at = carriers(format, positions)
@@ -58,7 +58,7 @@ def attention_kernels(learner: TransformerLearner, task: Task, prompts: Prompts)
 
 
 def _fit(scores: Array, similarity: Array, mask: Array) -> KernelFit:
-    """Least squares of scores [layer, prompt, head, row, key] on similarity [prompt, 1, row, key], row-centred."""
+    """Fit scores [layer, prompt, head, row, key] on similarity [prompt, 1, row, key], row-centred."""
     count = jnp.maximum(mask.sum(-1, keepdims=True), 1)
 
     def centred(values: Array) -> Array:

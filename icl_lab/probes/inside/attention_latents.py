@@ -1,7 +1,7 @@
-"""Attention against known patterns: does a head look at the token before, the nearest example, its input, its parent?
+"""Comparison of attention with known patterns: previous token, nearest example, own input, parent, and others.
 
-Each candidate is an array made from the prompts alone; every head is compared with all of them. Uniform attention is
-among them, because nonnegative patterns are never orthogonal: read a cosine next to its.
+The patterns are computed from the prompts alone, and every head is compared with all of them. Nonnegative patterns are
+never orthogonal, so compare a cosine with that of uniform attention.
 """
 
 from typing import NamedTuple
@@ -21,16 +21,16 @@ from icl_lab.tasks import Task
 
 
 class Carriers(NamedTuple):
-    """Which token carries what, [position]: where x_i stands, and where y_i first shows; −1: nowhere."""
+    """The tokens that carry x_i, and the first that reveal y_i, [position]; −1 if there is none."""
 
     inputs: np.ndarray
     outcomes: np.ndarray
 
 
 def carriers(format: Format, positions: int) -> Carriers:
-    """Read off the format's labels: "x3", "y3", "x3,y3", or "s3" of a stream, which is x_3 and tells y_2.
+    """Read the carriers off the format's labels: "x3", "y3", "x3,y3", or "s3" in a stream (x_3, which reveals y_2).
 
-    Tokens of other labels, such as descriptions, separators and blanks, hold neither.
+    Other tokens, such as descriptions, separators and blanks, carry neither.
     """
     inputs, outcomes = np.full(positions, -1), np.full(positions, -1)
     for token, label in enumerate(format.labels(positions)):
@@ -50,11 +50,11 @@ def carriers(format: Format, positions: int) -> Carriers:
 def known_patterns(
     task: Task, format: Format, prompts: Prompts, seen: Bool[np.ndarray, "token key"]
 ) -> dict[str, Float[Array, "prompt token key"]]:
-    """Patterns a head might have; a row of zeros where it says nothing about that token.
+    """Return known patterns; a row is zero if the pattern is undefined for that token.
 
-    "uniform" over what is visible; "previous token"; "prefix matching": what followed earlier occurrences of the same
-    token; "nearest example": from x_i to the outcome of the example before it with the nearest features (ties share);
-    "own input": from y_i to x_i; of a task with a graph "parent": from s_i to the state s_{p(i)} it was drawn from.
+    "uniform" over visible tokens; "previous token"; "prefix matching": tokens that followed earlier occurrences of the
+    same token; "nearest example": from x_i to the outcome of the earlier example with the nearest features (ties
+    share); "own input": from y_i to x_i; for a task with a graph "parent": from s_i to its parent state s_{p(i)}.
 
     Args:
         seen: which keys each token may attend to, `visible(config, tokens)`.
@@ -94,18 +94,18 @@ def known_patterns(
 
 
 def _rows(weight: Array) -> Array:
-    """Rows that sum to one, or to nothing."""
+    """Normalise rows to sum to one; rows of zeros stay."""
     total = weight.sum(-1, keepdims=True)
     return weight / jnp.where(total > 0, total, 1.0)
 
 
 class Likeness(NamedTuple):
-    """How alike a head's pattern is to a known one, over the rows where that says something, [layer, head].
+    """Similarity of a head's pattern and a known one, over the rows where that is defined, [layer, head].
 
     Attributes:
         cosine: of the patterns, as vectors over prompts, tokens and keys.
         correlation: the same after subtracting the mean over visible keys from every row: 0 for uniform attention.
-            NaN where nothing is left, as of the uniform pattern itself.
+            NaN if nothing remains, as for the uniform pattern.
     """
 
     cosine: Float[Array, "layer head"]
@@ -114,9 +114,9 @@ class Likeness(NamedTuple):
 
 @exact
 def attention_likeness(learner: TransformerLearner, task: Task, prompts: Prompts) -> dict[str, Likeness]:
-    """Every head against every pattern of `known_patterns`. NaN where the prompts have no row for a pattern.
+    """Compare every head with every pattern of `known_patterns`. NaN if the prompts have no row for a pattern.
 
-    Rows of tokens that see one key only are left out: all patterns agree there.
+    Rows of tokens that see a single key are ignored, because all patterns agree there.
     """
     config, format = learner.model.config, learner.format
     inputs = format.encode(prompts, task.outcomes)
@@ -141,7 +141,7 @@ def _same(pattern: Array) -> Array:
 
 
 def _cosine(first: Array, second: Array, where: Array) -> Float[Array, "layer head"]:
-    """Cosine over prompts, tokens and keys; NaN where one of them vanishes."""
+    """Return the cosine over prompts, tokens and keys; NaN if one of them vanishes."""
 
     def total(values: Array) -> Array:
         return jnp.where(where, values, 0.0).sum((-4, -2, -1))

@@ -1,8 +1,8 @@
-"""Direct logit attribution: the answer as a sum of what every part of the model wrote, exactly.
+"""Direct logit attribution: the answer as an exact sum over parts of the model.
 
 The stream at the answering token is the embedding plus what every head, attention bias and MLP added. The readout is
-linear, and so is the normalisation before it once its scale √(variance + ε) is taken as it is; so the answer is a sum
-over parts. Elhage et al. 2021. What a part does by way of later layers is not seen: for that, patch.
+linear, and so is the normalisation before it once its scale √(variance + ε) is held fixed; so the answer is a sum over
+parts (Elhage et al. 2021). Effects of a part through later layers need patching.
 """
 
 import jax
@@ -19,7 +19,7 @@ from icl_lab.probes.inside.interventions import asked
 
 
 def parts(config: TransformerConfig) -> tuple[str, ...]:
-    """Names of the parts, in the order of `logit_attribution`; some are zero in models that lack them."""
+    """Return the names of the parts, in the order of `logit_attribution`; parts that a model lacks are zero."""
     layers = [
         (*(f"{layer}.head {head}" for head in range(config.heads)), f"{layer}.attention bias", f"{layer}.mlp")
         for layer in range(config.applications)
@@ -31,10 +31,9 @@ def parts(config: TransformerConfig) -> tuple[str, ...]:
 def logit_attribution(
     learner: TransformerLearner, prompts: Prompts, position: int = -1
 ) -> Float[Array, "part prompt output"]:
-    """What every part in `parts(config)` adds to the natural parameters answered at a position.
+    """Return what every part in `parts(config)` adds to the natural parameters (such as logits) at a position.
 
-    The parts sum to the answer, natural parameters such as logits. "constant" is what comes from the biases of the last
-    normalisation and of the readout.
+    The parts sum to the answer. "constant" comes from the biases of the last normalisation and of the readout.
 
     Raises:
         ValueError: a position that the format does not answer.
@@ -61,7 +60,7 @@ def logit_attribution(
 
 
 def _read(learner: TransformerLearner, written: Array, stream: Array) -> Float[Array, "part prompt output"]:
-    """Every part through the last normalisation, at the scale of the whole stream, and the readout; then the biases."""
+    """Pass every part through the last normalisation, at the scale of the whole stream, and the readout."""
     params = learner.params
     if "readout" not in params:
         answers = -written[..., -1:]

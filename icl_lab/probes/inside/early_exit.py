@@ -1,8 +1,8 @@
-"""Early exit: does the answer improve from layer to layer as gradient descent does, or as Newton's method does?
+"""Early exit: do answers improve from layer to layer like gradient descent, or like Newton's method?
 
-Fu et al. 2023. A read-out of its own gives every layer an answer; these are compared with the iterates of an algorithm.
-The best match alone says little, as k Newton steps match 2^k of gradient descent: it is the *order* of convergence that
-tells them apart. Error e_l: linear convergence has log e_l = a − b·l, doubling has log e_l = a − b·2^l.
+Every layer gets an answer by its own read-out, which is compared with the iterates of an algorithm (Fu et al. 2023).
+The best match alone is weak evidence, because k Newton steps match 2^k gradient steps: the *order* of convergence
+distinguishes them. With error e_l, linear convergence has log e_l = a − b·l, doubling has log e_l = a − b·2^l.
 """
 
 from typing import NamedTuple
@@ -22,10 +22,10 @@ from icl_lab.tasks import Task
 
 @exact
 def layer_answers(learner: TransformerLearner, prompts: Prompts) -> Float[Array, "layer prompt target"]:
-    """Mean targets that a ridge read-out of each layer gives at the last position, for the scoring third of prompts.
+    """Return each layer's mean targets at the last position by a ridge read-out, for the scoring third of prompts.
 
-    Read off `resid_post` at the token that answers, fitted to the outcomes themselves, which decides about the scale.
-    Compare with iterates on `scoring(prompts)`, by `match_iterates(…, scale_free=True)`.
+    Read off `resid_post` at the token that answers and fitted to the outcomes, which fixes the scale. Compare with
+    iterates on `scoring(prompts)`, by `match_iterates(…, scale_free=True)`.
     """
     outcomes = learner.outcomes
     targets = outcomes.targets(prompts.y[:, -1])
@@ -34,7 +34,7 @@ def layer_answers(learner: TransformerLearner, prompts: Prompts) -> Float[Array,
 
 
 def scoring(prompts: Prompts) -> Prompts:
-    """The third of the prompts that scores."""
+    """Return the third of the prompts that scores."""
     return jax.tree.map(lambda leaf: leaf[thirds(prompts.y.shape[0])[2]], prompts)
 
 
@@ -46,16 +46,16 @@ def gradient_iterates(
     causal: bool = False,
     curvature: float | Array | None = None,
 ) -> Float[Array, "iterate prompt target"]:
-    """Mean targets of 0, 1, …, `steps` gradient steps, at the last position.
+    """Return mean targets of 0, 1, …, `steps` gradient steps, at the last position.
 
-    Those of `learners.gradient.gradient_descent`, or `gradient_descent_plus_plus`, with as many steps, in one pass. In
+    Equal to `learners.gradient.gradient_descent`, or `gradient_descent_plus_plus`, with as many steps, in one pass. In
     every step token i (an example or the query) moves by f_i ← f_i + η Σ_l s_il x_i·x_l (t_l − h(f_l)), and with γ then
     by x_i ← x_i − γ Σ_l s_il (x_i·x_l) x_l.
 
     Args:
         causal: example j learns from the examples up to j, s_jl = [l ≤ j]/(j+1), as in a model with a causal mask.
-            Otherwise, and of the query always, s_il = 1/N.
-        curvature: γ of GD++, for real outcomes; None: inputs stay.
+            Otherwise, and always for the query, s_il = 1/N.
+        curvature: γ of GD++, for real outcomes; None if inputs stay.
     """
     phi, outcomes = task.features(prompts.x), task.outcomes
     positions, examples = prompts.positions, prompts.positions - 1
@@ -79,7 +79,7 @@ def gradient_iterates(
 def newton_iterates(
     task: Task, prompts: Prompts, steps: int, start: float | Array
 ) -> Float[Array, "iterate prompt target"]:
-    """Mean targets of 0, 1, …, `steps` Newton-Schulz steps, at the last position: those of `newton_schulz`."""
+    """Return mean targets of 0, 1, …, `steps` Newton-Schulz steps, at the last position, equal to `newton_schulz`."""
     phi, outcomes = task.features(prompts.x), task.outcomes
     gram, moment = (part[:, -1] for part in prefix_means(phi, outcomes.targets(prompts.y) - outcomes.neutral))
     identity = jnp.eye(phi.shape[-1], dtype=phi.dtype)
@@ -94,7 +94,7 @@ def newton_iterates(
 
 
 class Match(NamedTuple):
-    """How layers and iterates compare.
+    """Comparison of layers and iterates.
 
     Attributes:
         distance: mean squared distance between their answers, [layer, iterate].
@@ -112,12 +112,12 @@ def match_iterates(
     iterates: Float[Array, "iterate prompt target"],
     scale_free: bool = False,
 ) -> Match:
-    """Every layer against every iterate, over the same prompts.
+    """Compare every layer with every iterate on the same prompts.
 
     Args:
         scale_free: bring every layer's answers and every iterate to mean square 1 first, so that distances are
-            2 − 2 cos. `layer_answers` need it: a read-out that predicts the outcome rescales what a layer holds, and
-            answers of the first of two steps, enlarged, are nearest to those of the third. For answers around zero.
+            2 − 2 cos. `layer_answers` need it, because a read-out that predicts the outcome rescales the layer's
+            answers. For answers around zero.
     """
     if scale_free:
         answers, iterates = unit(answers), unit(iterates)
@@ -127,7 +127,7 @@ def match_iterates(
 
 
 def unit(answers: Float[Array, "row prompt target"]) -> Float[Array, "row prompt target"]:
-    """Every row at mean square 1; a row of zeros stays."""
+    """Scale every row to mean square 1; a row of zeros stays."""
     size = jnp.sqrt(jnp.square(answers).sum(-1).mean(-1))[:, None, None]
     return answers / jnp.where(size > 0, size, 1.0)
 
@@ -139,7 +139,7 @@ class Order(NamedTuple):
         linear: R² of log e_l = a − b·l.
         doubling: R² of log e_l = a − b·2^l.
         slope_ratio: geometric mean of (log e_{l+2} − log e_{l+1})/(log e_{l+1} − log e_l): 1 for linear convergence, 2
-            for doubling; NaN where the error does not fall throughout, or of fewer than three layers.
+            for doubling; NaN if the error does not always fall, or with fewer than three layers.
     """
 
     linear: Float[Array, ""]
@@ -148,7 +148,7 @@ class Order(NamedTuple):
 
 
 def convergence_order(errors: Float[Array, " layer"]) -> Order:
-    """Linear or doubling? Give the errors of all layers down to where they level off, in any unit."""
+    """Fit the order of convergence to the errors of all layers before they level off, in any unit."""
     logs = jnp.log(errors)
     layer = jnp.arange(errors.shape[0], dtype=logs.dtype)
 
