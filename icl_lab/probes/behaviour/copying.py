@@ -15,7 +15,7 @@ CHUNK = 64  # pool members compared at once
 
 
 def label_copying(learner: Learner, task: Task, asked: Prompts) -> Float[Array, "prompt statistic"]:
-    """Measure the distance of the last answer to the nearest label of the prompt, and whether it copies it, [prompt, 2].
+    """Measure the distance of the last answer to the nearest label, and whether it is a copy, [prompt, 2].
 
     Distance min_i |t̂ − t_i|/std(t) between targets, without unit; a copy (1, else 0) is within .02. Learners
     that copy one example give 1, and so do confident classifiers: for classes, read it together with `label_influence`.
