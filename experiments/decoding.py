@@ -2,395 +2,260 @@
 
     python experiments/decoding.py [quick|paper] [--subjects.chains.training.steps 10000 …]
 
-Claim     On given prompts a decoded distribution is the learner's to the power 1/T. Chains that are generated
-          are not those of P^(1/T): the learner reads its own decoded outcomes and becomes surer of them. A trained
-          network does there what the exact learner does. A frequency penalty flattens the rows of the generated
-          transition matrix; a repetition penalty on log probabilities sharpens them.
+Claim     On given prompts a decoded distribution is the learner's to the power 1/T. Chains that are generated are not
+          those of P^(1/T): the learner reads its own decoded outcomes and becomes surer of them. A trained network does
+          there what the exact learner does. A frequency penalty flattens the rows of the generated transition matrix; a
+          repetition penalty on log probabilities sharpens them.
 Source    Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p, feedback); Keskar et al. 2019,
           "CTRL" (repetition penalty).
 Time      quick: 3 to 4 minutes on two cores. paper: on an accelerator, not yet run.
 
-The exact learner, which is Dirichlet counts or the posterior over a pool, generates under the same rule from the same
-beginnings with the same noise; what it does is no fault of the network's. A row of the generated transition matrix is
-the mean decoded distribution over the visits of a state: in expectation the shares that are counted, without the
-noise that makes the maximum of a counted row too large. Rows with fewer than FEW visits by any learner compared are
-left out and counted (43% at T = ½); the mean over the rows of a chain is one value, and intervals are over prompts.
-
-Penalties follow algebra. Once every state has been seen, a repetition penalty θ multiplies all log probabilities by
-θ: it is temperature 1/θ. A frequency penalty evens out how often states come: on long chains P goes to P·diag(d),
-normalised by rows, with d such that the stationary distribution is uniform. For one who knows P that takes some .05 off
-the row maximum, and stronger penalties flatten no further, so only the weak ones are gated.
-
-At T = ½ generating adds .12 to the row maximum of a network and of the exact learner, whose rollouts the networks'
-match within .007; P^(1/T) is .09 below both: the network is faithful and its chains are not. The frequency penalty
-takes the maximum from .57 to .52 at .1, stronger ones raise it again; the repetition penalty, from .59 to .85 at 2.
+The exact learner and one that knows the chain generate by the same rules, from the same beginnings, with the same
+noise. A row of a generated transition matrix is the mean decoded distribution over the visits of a state; rows with
+fewer than FEW visits by any learner are left out. Intervals are over prompts, of the mean over a prompt's rows.
+Once every state has been seen, a repetition penalty θ is temperature 1/θ. A frequency penalty makes states equally
+frequent: it flattens the rows of a known chain P up to P·diag(d), normalised, with a uniform stationary distribution,
+and stronger penalties flatten no further, so only weak ones must.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
 import jax
-import jax.numpy as jnp
 import numpy as np
+import xarray
 
-from icl_lab.config.config import RunConfig
-from icl_lab.core.claims import Claim
-from icl_lab.core.prompts import Prompts
-from icl_lab.core.statistics import bootstrap_interval
-from icl_lab.core.streams import stream
-from icl_lab.experiments.script import Subjects, members_claim, run_experiment, said
-from icl_lab.learners.answers import Learner, sample
-from icl_lab.report.experiments import save_figure, style
-from icl_lab.report.text.vocabulary import COLOURS, MUTED, SUBJECT
-from icl_lab.store.directory import RunDirectory
+from icl_lab.core.compiling import exact
+from icl_lab.experiments import COLOURS, SUBJECT, Experiment, claim, mean_over, panels
+from icl_lab.learners.answers import sample
+from icl_lab.report.text.vocabulary import MUTED
+from icl_lab.stress import generation
 from icl_lab.stress.decoding import Decoding
-from icl_lab.stress.generation import (
-    decoded,
-    distortion,
-    exact_learner,
-    generate,
-    knowing_learner,
-    row_maxima,
-    transitions,
-)
 
-SOURCE = "Holtzman et al. 2020"
-COLD = 0.5
-TEMPERATURES = (0.3, COLD, 0.7, 1.0, 1.5)
-FREQUENCIES = (0.0, 0.03, 0.1, 0.3, 1.0)
-GATED = 3  # of these strengths, the weakest: from there on the rows of a known chain are as flat as they become
-REPETITIONS = (1.0, 1.2, 1.5, 2.0)
+COLD, TINY = 0.5, 1e-6
 FEW = 5  # visits
-SWEEPS: dict[str, tuple[float, ...]] = {  # field of `Decoding` → its values
-    "temperature": TEMPERATURES,
-    "frequency": FREQUENCIES,
-    "repetition": REPETITIONS,
+SWEEPS = {  # field of `Decoding` → its values
+    "temperature": (0.3, COLD, 0.7, 1.0, 1.5),
+    "frequency": (0.0, 0.03, 0.1, 0.3, 1.0),
+    "repetition": (1.0, 1.2, 1.5, 2.0),
     "top_p": (0.5, 0.7, 0.9, 1.0),
     "top_k": (1, 2),
 }
+# Sweep → number of values, the weakest, up to which row maxima must change; sign of the change, in words; source.
+PENALTIES = {"frequency": (3, -1, "falls", "algebra"), "repetition": (4, 1, "rises", "algebra; Keskar et al. 2019")}
 PANELS = {"Temperature": ("temperature",), "Penalties": ("frequency", "repetition"), "Cut-offs": ("top_p", "top_k")}
+RULES = {f"{sweep} {value:g}": Decoding(**{sweep: value}) for sweep, values in SWEEPS.items() for value in values}
+COLDEST = f"temperature {COLD:g}"
+DIMENSIONS = ("rule", "prompt", "state")
 
 
-class Written(NamedTuple):
-    """What a learner wrote under one rule, and what it answers on the prompts' own chains; numpy arrays.
-
-    Attributes:
-        counted, expected: transitions of what it generated, [prompt, state, next].
-        forced: expected transitions on the prompts' own chains, decoded all the same.
-        own: counted transitions of the prompts' own chains.
-        distortion: of the generated chains, nats per token, [prompt].
-        plain, decoded: log probabilities on the prompts' own chains, [prompt, position, state].
-    """
-
-    counted: Any
-    expected: Any
-    forced: Any
-    own: Any
-    distortion: Any
-    plain: Any
-    decoded: Any
+def rules(sweep):
+    """Names of the rules of a sweep."""
+    return [f"{sweep} {value:g}" for value in SWEEPS[sweep]]
 
 
-class Sweep(NamedTuple):
-    """What every learner wrote under every rule of a sweep: [member][rule], [rule], [rule]."""
-
-    members: list[list[Written]]
-    exact: list[Written]
-    known: list[Written]
-
-    def usable(self, rules: Iterable[int]) -> np.ndarray:
-        """Rows that everybody compared visited FEW times under all these rules, [prompt, state]."""
-        found = self.exact[0].own.sum(-1) >= FEW
-        for index in rules:
-            for written in (self.exact[index], self.known[index], *(member[index] for member in self.members)):
-                found = found & (written.counted.sum(-1) >= FEW)
-        return found
-
-
-def given(prompts: Prompts) -> int:
-    """Tokens that are given: a quarter of the chain."""
+def given(prompts):
+    """Number of tokens that are given: a quarter of the chain."""
     return (prompts.positions + 1) // 4
 
 
-@jax.jit
-def read(learner: Learner, task: Any, rolled: Prompts, own: Prompts, rule: Decoding) -> Written:
-    """The measures, of generated chains and of the prompts' own."""
+@exact
+def read(learner, task, rolled, own, rule):
+    """Row maxima of transitions in generated chains, counted and expected, and expected in the prompts' own ("forced");
+    visits of states in both; distortion of generated chains, nats per token. Then log probabilities on the prompts' own
+    chains, plain and decoded.
+    """
     first = given(own) - 1
-    plain, answers = decoded(learner, rolled, rule)
-    counted, expected = transitions(task, rolled, answers, first)
-    apart = distortion(plain, answers, first)
-    plain, answers = decoded(learner, own, rule)
-    visited, forced = transitions(task, own, answers, first)
-    return Written(counted, expected, forced, visited, apart, plain.log_probs, answers.log_probs)
+    plain, answers = generation.decoded(learner, rolled, rule)
+    counted, expected = generation.transitions(task, rolled, answers, first)
+    apart = generation.distortion(plain, answers, first)
+    plain, answers = generation.decoded(learner, own, rule)
+    visited, forced = generation.transitions(task, own, answers, first)
+    found = {name: each.sum(-1) for name, each in (("visits", counted), ("own_visits", visited))}
+    for name, each in (("counted", counted), ("expected", expected), ("forced", forced)):
+        found[name] = generation.row_maxima(each)
+    return found | {"distortion": apart}, (plain.log_probs, answers.log_probs)
 
 
-def rules(sweep: str) -> list[Decoding]:
-    """The rules of a sweep; all sweeps have the one that changes nothing in common."""
-    return [Decoding(**{sweep: value}) for value in SWEEPS[sweep]]
+def write(learner, task, prompts, key):
+    """Generate under every rule with the same noise: variables [rule, prompt, …], and log probabilities by rule."""
+    done = {}
+    for rule in dict.fromkeys(RULES.values()):  # all sweeps share the rule that changes nothing
+        rolled = generation.generate(learner, task, prompts, rule, key, given(prompts))
+        done[rule] = jax.device_get(read(learner, task, rolled, prompts, rule))
+    rows = [done[rule] for rule in RULES.values()]
+    found = {name: np.stack([row[name] for row, _ in rows]) for name in rows[0][0]}
+    variables = {name: (DIMENSIONS[: values.ndim], values) for name, values in found.items()}
+    return xarray.Dataset(variables, {"rule": list(RULES)}), dict(zip(RULES, (pair for _, pair in rows), strict=True))
 
 
-def write(learner: Learner, task: Any, prompts: Prompts, key: jax.Array) -> dict[Decoding, Written]:
-    """Generate and measure under every rule, with the same noise."""
-    found = {}
-    for rule in dict.fromkeys(rule for sweep in SWEEPS for rule in rules(sweep)):
-        rolled = generate(learner, task, prompts, rule, key, given(prompts))
-        found[rule] = jax.tree.map(np.asarray, read(learner, task, rolled, prompts, rule))
-    return found
+def prepare(trained):
+    """Prompts, the noise, and what the exact learner and one that knows the chain generate."""
+    task, key = trained.task, trained.key("decoding: noise")
+    prompts = sample(task, trained.key("decoding: prompts"), trained.prompts)
+    makers = generation.exact_learner, generation.knowing_learner
+    return prompts, key, [write(make(task), task, prompts, key) for make in makers]
 
 
-def means(matrices: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Mean row maximum over the usable rows of every prompt that has any, [prompt]."""
-    maxima = np.where(usable, np.asarray(row_maxima(jnp.asarray(matrices))), 0.0)
-    some = usable.any(1)
-    return maxima[some].sum(1) / usable[some].sum(1)
-
-
-def shown(values: np.ndarray, sign: str = "") -> str:
-    """A mean with its 95% interval over prompts."""
-    low, high = bootstrap_interval(np.asarray(values, float))
-    return f"{values.mean():{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
-
-
-def power_error(written: list[Written], temperatures: Sequence[float]) -> float:
-    """The largest difference of a decoded probability from p^(1/T)/Σ p^(1/T), worked out in float64."""
+def power_error(answers):
+    """The largest difference of a probability decoded at some T from p^(1/T)/Σ p^(1/T), computed in float64."""
     worst = 0.0
-    for each, value in zip(written, temperatures, strict=True):
-        powers = np.exp(each.plain.astype(np.float64)) ** (1 / value)
-        exact = powers / powers.sum(-1, keepdims=True)
-        worst = max(worst, float(np.abs(np.exp(each.decoded.astype(np.float64)) - exact).max()))
+    for name, temperature in zip(rules("temperature"), SWEEPS["temperature"], strict=True):
+        plain, powered = (np.exp(each.astype(np.float64)) for each in answers[name])
+        powers = plain ** (1 / temperature)
+        worst = max(worst, float(np.abs(powered - powers / powers.sum(-1, keepdims=True)).max()))
     return worst
 
 
-def measure(config: RunConfig, subjects: Subjects, directory: RunDirectory) -> list[Claim]:
-    """Every sweep of every subject, its claims, and a figure each."""
-    claims: list[Claim] = []
-    for name, subject in subjects.items():
-        task: Any = subject.members[0].member.task
-        prompts = sample(task, stream(config.judge.seed, "decoding: prompts"), config.judge.prompts)
-        key = stream(config.judge.seed, "decoding: noise")
-        learners = [subject.learner(index) for index in range(len(subject.members))]
-        members = [write(learner, task, prompts, key) for learner in learners]
-        exact, known = (write(make(task), task, prompts, key) for make in (exact_learner, knowing_learner))
-        sweeps = {
-            sweep: Sweep(
-                [[found[rule] for rule in rules(sweep)] for found in members],
-                [exact[rule] for rule in rules(sweep)],
-                [known[rule] for rule in rules(sweep)],
-            )
-            for sweep in SWEEPS
-        }
-        title = subject.subject.title
-        claims += temperature_claims(name, title, sweeps["temperature"], given(prompts) - 1)
-        claims += penalty_claims(name, title, sweeps)
-        claims.append(left_out(name, title, sweeps))
-        draw(name, title, sweeps, directory)
-    return claims
+def measure(trained):
+    """What the network generates, the error of its powers, and its KL from the exact learner on given prompts."""
+    prompts, key, ((_, exact_answers), _) = trained.prepared
+    found, answers = write(trained.learner, trained.task, prompts, key)
+    best, own = exact_answers[COLDEST][1], answers[COLDEST][1]
+    apart = (np.exp(best) * (best - own)).sum(-1)[:, given(prompts) - 1 :].mean(1)
+    return found.assign(power_error=power_error(answers), forced_kl=("prompt", apart))
 
 
-def temperature_claims(name: str, title: str, sweep: Sweep, first: int) -> list[Claim]:
-    """Powers on given prompts; from position `first` on at T = COLD what feedback adds."""
-    at = TEMPERATURES.index(COLD)
-    usable = sweep.usable([at])
-    exact, known = means(sweep.exact[at].expected, usable), means(sweep.known[at].expected, usable)
-    forced = means(sweep.exact[at].forced, usable)
-    own = [means(member[at].expected, usable) for member in sweep.members]
-    own_forced = [means(member[at].forced, usable) for member in sweep.members]
-    errors = [power_error(member, TEMPERATURES) for member in sweep.members]
-    apart = []
-    for member in sweep.members:
-        p, log_q = np.exp(sweep.exact[at].decoded), member[at].decoded
-        apart.append((p * (sweep.exact[at].decoded - log_q)).sum(-1)[:, first:].mean(1))
-    counted = [
-        means(written.counted, usable) - means(sweep.known[at].counted, usable)
-        for written in (sweep.exact[at], *(member[at] for member in sweep.members))
-    ]
-    return [
-        members_claim(
-            f"{name}.power",
-            f"on given prompts answers at T = {TEMPERATURES[0]} to {TEMPERATURES[-1]} are p^(1/T), normalised, {title}",
-            "algebra",
-            0.0,
-            [f"{error:.1e}" for error in errors],
-            [error <= 1e-6 for error in errors],
-            tolerance="1e-6",
-            gate="exact",
-        ),
-        members_claim(
-            f"{name}.teacher_forced",
-            f"there, KL from the exact learner at T = {COLD} to the network at T = {COLD}, nats, {title}",
-            "D8",
-            None,
-            [shown(values) for values in apart],
-            [True for _ in apart],
-            gate="report",
-        ),
-        members_claim(
-            f"{name}.rollout",
-            f"row maxima of chains generated at T = {COLD} are nearer to the exact learner's ({shown(exact)}) than to "
-            f"those of P^(1/T) ({shown(known)}), {title}",
-            SOURCE,
-            "less than half as far from the exact learner's as that is from P^(1/T)",
-            [f"{shown(values)}; {shown(values - exact, '+')} against {shown(values - known, '+')}" for values in own],
-            [bool(abs((values - exact).mean()) < abs((exact - known).mean()) / 2) for values in own],
-        ),
-        members_claim(
-            f"{name}.feedback",
-            f"what generating adds at T = {COLD} to row maxima of the same learner on given prompts "
-            f"(the exact learner: {shown(exact - forced, '+')}), {title}",
-            SOURCE,
-            "above 0 by more than the interval",
-            [shown(a - b, "+") for a, b in zip(own, own_forced, strict=True)],
-            [bool(bootstrap_interval(a - b)[0] > 0) for a, b in zip(own, own_forced, strict=True)],
-        ),
-        members_claim(
-            f"{name}.counted",
-            f"row maxima counted in chains generated at T = {COLD}, above those of a learner that is told the chain "
-            f"(the exact learner: {shown(counted[0], '+')}), {title}",
-            "D8",
-            "about .10 for the exact learner",
-            [shown(values, "+") for values in counted[1:]],
-            [bool(bootstrap_interval(values)[0] > 0) for values in counted[1:]],
-            gate="report",
-        ),
-    ]
+def references(trained):
+    """The same of the exact learner and of one that knows the chain."""
+    both = xarray.concat([found for found, _ in trained.prepared[2]], "by").assign_coords(by=["exact", "known"])
+    return both.rename({name: f"{name}_by" for name in both.data_vars})
 
 
-def penalty_claims(name: str, title: str, sweeps: dict[str, Sweep]) -> list[Claim]:
-    """Frequency flattens, repetition sharpens; what both cost, in the network and in the exact learner."""
-    claims = []
-    for sweep, strengths, gated, sign, words in (
-        ("frequency", FREQUENCIES, GATED, -1, "falls with a frequency penalty"),
-        ("repetition", REPETITIONS, len(REPETITIONS), 1, "rises with a repetition penalty"),
+def learners(data):
+    """The data of the networks, of the exact learner and of one that knows the chain, under the same names."""
+    names = {name: name.removesuffix("_by") for name in data.data_vars if name.endswith("_by")}
+    both = data[list(names)].rename(names)
+    return data, both.sel(by="exact", drop=True), both.sel(by="known", drop=True)
+
+
+def usable(data, names):
+    """Rows that every learner, and the prompts themselves, visit FEW times under all these rules, [prompt, state]."""
+    some = (data[["visits", "visits_by", "own_visits_by"]].sel(rule=names) >= FEW).all(["rule", "member", "by"])
+    return some.visits & some.visits_by & some.own_visits_by
+
+
+def mean_rows(values, rows):
+    """Mean over the usable rows of every prompt that has any, [..., prompt]."""
+    return values.astype(float).where(rows).mean("state").isel(prompt=rows.any("state").values)
+
+
+def shown(values, sign=""):
+    """A mean with its 95% interval over prompts."""
+    return f"{{:{sign}.3f}} [{{:{sign}.3f}}, {{:{sign}.3f}}]".format(*map(float, mean_over(values)))
+
+
+def spelled(values):
+    """Numbers by strength, as text."""
+    return " / ".join(f"{abs(float(value)):.3f}" for value in values)
+
+
+def temperature_claims(name, data):
+    """Powers on given prompts; what feedback adds at T = COLD."""
+    rows, title = usable(data, [COLDEST]), data.title
+    text = f"largest error of answers on given prompts at all T from p^(1/T), normalised, {title}"
+    yield claim(f"{name}.power", text, "at_most", data.power_error, TINY, gate="exact", source="algebra")
+    kl, text = mean_over(data.forced_kl), f"KL from the exact learner to the network there, both at T = {COLD}, {title}"
+    yield claim(f"{name}.teacher_forced", text, "report", kl.value, interval=kl.interval, unit="nats", source="D8")
+    found = [each.sel(rule=COLDEST) for each in learners(data)]
+    own, best, ideal = (mean_rows(each.expected, rows) for each in found)
+    forced, best_forced, _ = (mean_rows(each.forced, rows) for each in found)
+    counted, best_counted, ideal_counted = (mean_rows(each.counted, rows) for each in found)
+    near, half = mean_over(own - best), abs(float((best - ideal).mean())) / 2
+    yield claim(
+        f"{name}.rollout", f"row maxima of chains generated at T = {COLD}, less the exact learner's ({shown(best)}; "
+        f"P^(1/T): {shown(ideal)}), {title}",
+        "condition", near.value, interval=near.interval, decided=np.abs(near.value) < half,
+        condition=f"within {half:.3f} of 0, half of the exact learner's distance from P^(1/T)",
+        labels=[f"{one:+.3f} from P^(1/T)" for one in mean_over(own - ideal).value],
+    )  # fmt: skip
+    added, text = (
+        mean_over(own - forced),
+        f"what generating adds at T = {COLD} to row maxima of the same learner on given",
+    )
+    text += f" prompts (the exact learner: {shown(best - best_forced, '+')}), {title}"
+    yield claim(f"{name}.feedback", text, "clearly_above", added.value, 0.0, interval=added.interval)
+    above, text = (
+        mean_over(counted - ideal_counted),
+        f"row maxima counted in chains generated at T = {COLD}, less those of ",
+    )
+    text += f"a learner that knows the chain (the exact learner: {shown(best_counted - ideal_counted, '+')}), {title}"
+    details: dict = {"interval": above.interval, "gate": "report", "source": "D8"}
+    yield claim(f"{name}.counted", text, "clearly_above", above.value, 0.0, **details)
+
+
+def penalty_claims(name, data):
+    """A frequency penalty flattens, a repetition penalty sharpens; what both cost."""
+    for sweep, (count, sign, verb, source) in PENALTIES.items():
+        names, rows = rules(sweep), usable(data, rules(sweep))
+        found, strengths = [each.sel(rule=names) for each in learners(data)], [f"{value:g}" for value in SWEEPS[sweep]]
+        own, best, ideal = (mean_rows(each.expected, rows).mean("prompt").values for each in found)
+        text = f"row maximum of generated chains with a {sweep} penalty of {', '.join(strengths)} (the exact learner: "
+        text += f"{spelled(best)}; a learner that knows the chain: {spelled(ideal)}), {data.title}"
+        condition, decided = f"{verb} up to {strengths[count - 1]}", (sign * np.diff(own[:, :count]) > 0).all(1)
+        details: dict = {"labels": list(map(spelled, own)), "decided": decided, "source": source}
+        yield claim(f"{name}.{sweep}", text, "condition", condition=condition, **details)
+        own, best, _ = (each.distortion.mean("prompt").values for each in found)
+        text = f"KL of generated chains from those without penalty, nats per token, with a {sweep} penalty of "
+        text += f"{', '.join(strengths)} (the exact learner: {spelled(best)}), {data.title}"
+        details: dict = {"labels": list(map(spelled, own)), "decided": (np.diff(own) > 0).all(1), "source": "D8"}
+        condition = "grows with the strength"
+        yield claim(f"{name}.{sweep}_cost", text, "condition", condition=condition, gate="report", **details)
+
+
+def claims(found):
+    """Powers and feedback, penalties, and how many rows are left out."""
+    for name, data in found.items():
+        yield from temperature_claims(name, data)
+        yield from penalty_claims(name, data)
+        shares = {sweep: [1 - float(usable(data, [rule]).mean()) for rule in rules(sweep)] for sweep in SWEEPS}
+        labels = [f"{sweep} {', '.join(f'{share:.0%}' for share in row)}" for sweep, row in shares.items()]
+        text = f"rows with fewer than {FEW} visits by some learner, which are left out, by rule, {data.title}"
+        yield claim(f"{name}.left_out", text, "report", labels=labels, source="this experiment")
+
+
+def draw_sweep(upper, lower, places, data, sweep):
+    """Row maxima above and distortion below, by rule: a thin line per seed with its interval over prompts."""
+    names, blue, (own, best, ideal) = rules(sweep), COLOURS["H1"], learners(data)
+    # All penalties are drawn on the same rows, because what falls or rises must be comparable.
+    rows = [usable(data, names if sweep in PENALTIES else [name]) for name in names]
+    for found, kind, colour, label, look in (
+        (ideal, "expected", MUTED, "the true P, decoded", {"ls": "--"}),
+        (best, "forced", blue, "exact learner on given prompts", {"ls": ":"}),
+        (best, "expected", blue, "exact learner, generating", {"lw": 2.4}),
+        (own, "forced", SUBJECT, "networks on given prompts", {"ls": ":"}),
+        (own, "expected", SUBJECT, "networks, generating (a line per seed)", {}),
     ):
-        found = sweeps[sweep]
-        usable = found.usable(range(len(strengths)))
-
-        def maxima(written: list[Written], usable: np.ndarray = usable) -> np.ndarray:
-            return np.array([means(each.expected, usable).mean() for each in written])
-
-        rows = [maxima(member) for member in found.members]
-        listed = ", ".join(f"{strength:g}" for strength in strengths)
-        claims.append(
-            members_claim(
-                f"{name}.{sweep}",
-                f"row maximum of what is generated {words} ({listed}; the exact learner: "
-                f"{spelled(maxima(found.exact))}, told the chain: {spelled(maxima(found.known))}), {title}",
-                "algebra" if sweep == "frequency" else "algebra; Keskar et al. 2019",
-                f"{'falls' if sign < 0 else 'rises'} up to {strengths[gated - 1]:g}",
-                [spelled(row) for row in rows],
-                [bool((sign * np.diff(row[:gated]) > 0).all()) for row in rows],
-            )
-        )
-        costs = [np.array([each.distortion.mean() for each in member]) for member in found.members]
-        exact = np.array([each.distortion.mean() for each in found.exact])
-        claims.append(
-            members_claim(
-                f"{name}.{sweep}_cost",
-                f"KL of what is generated from that without penalty, nats per token, by strength of a {sweep} penalty "
-                f"(the exact learner: {spelled(exact)}), {title}",
-                "D8",
-                "grows with the strength",
-                [spelled(row) for row in costs],
-                [bool((np.diff(row) > 0).all()) for row in costs],
-                gate="report",
-            )
-        )
-    return claims
+        each = [mean_over(mean_rows(found[kind].sel(rule=name), some)) for name, some in zip(names, rows, strict=True)]
+        values, low, high = (np.atleast_2d(np.stack(part, -1)) for part in zip(*each, strict=True))
+        interval = (low, high) if found is own and kind == "expected" else None
+        panels.curves(upper, places, values, colour, label, interval, mean=False, **look)
+    for found, colour, look in ((ideal, MUTED, {"ls": "--"}), (best, blue, {"lw": 2.4}), (own, SUBJECT, {})):
+        value, low, high = map(np.atleast_2d, mean_over(found.distortion.sel(rule=names)))
+        panels.curves(lower, places, value, colour, None, (low, high) if found is own else None, mean=False, **look)
 
 
-def spelled(values: np.ndarray) -> str:
-    return " / ".join(f"{abs(round(float(value), 3)):.3f}" for value in values)
-
-
-def left_out(name: str, title: str, sweeps: dict[str, Sweep]) -> Claim:
-    """How many rows were visited too rarely by somebody to be compared."""
-    texts = []
-    for sweep, found in sweeps.items():
-        shares = [1 - found.usable([index]).mean() for index in range(len(found.exact))]
-        texts.append(f"{sweep} {', '.join(f'{share:.0%}' for share in shares)}")
-    return said(
-        f"{name}.left_out",
-        f"rows left out, visited less than {FEW} times by some learner, by rule, {title}",
-        "this experiment",
-        None,
-        None,
-        "; ".join(texts),
-        None,
-        "report",
-    )
-
-
-def draw(name: str, title: str, sweeps: dict[str, Sweep], directory: RunDirectory) -> None:
-    """Row maxima above, distortion below, by rule; a thin line per seed with its interval over prompts."""
-    import matplotlib.pyplot as plt
-
-    with style():
-        figure, axes = plt.subplots(2, 3, figsize=(11.5, 6.2), sharey="row", sharex="col", layout="constrained")
-        for (upper, lower), (words, names) in zip(axes.T, PANELS.items(), strict=True):
-            upper.set_title(words)
+def figure(found):
+    """A figure per subject: row maxima above, distortion below, a column per kind of rule."""
+    figures = {}
+    for name, data in found.items():
+        drawn, axes = panels.grid(3, 2, width=3.8, height=3.1, sharey="row", sharex="col")
+        for (upper, lower), (title, sweeps) in zip(axes.T, PANELS.items(), strict=True):
             start, ticks = 0, {}
-            for sweep in names:
-                found, places = sweeps[sweep], start + np.arange(len(SWEEPS[sweep]))
-                usable = [found.usable([index]) for index in range(len(places))]
-                if words == "Penalties":  # the same rows throughout: what falls or rises must be comparable
-                    usable = [found.usable(range(len(places)))] * len(places)
-                _maxima(upper, places, found, usable)
-                _costs(lower, places, found)
-                ticks |= dict(zip(places, (f"{value:g}" for value in SWEEPS[sweep]), strict=True))
-                label, start = sweep.replace("_", "-"), places[-1] + 2
-                label += {"temperature": " T", "frequency": " penalty", "repetition": " penalty"}.get(sweep, "")
-                where: Any = ("data", "axes fraction")
-                lower.annotate(
-                    label, (places.mean(), 0), (0, -28), where, textcoords="offset points", ha="center", va="top"
-                )
+            for sweep in sweeps:
+                places = start + np.arange(len(SWEEPS[sweep]))
+                draw_sweep(upper, lower, places, data, sweep)
+                ticks |= {place: f"{value:g}" for place, value in zip(places, SWEEPS[sweep], strict=True)}
+                start = places[-1] + 2
             lower.set_xticks(list(ticks), list(ticks.values()))
-        axes[0, 0].set(ylabel="mean row maximum of the\ngenerated transition matrix")
-        axes[1, 0].set(ylabel="KL from T = 1 without penalties\n(nats per token)")
+            lower.set_xlabel("          ".join(sweep.replace("_", "-") for sweep in sweeps))
+            upper.set_title(title)
+        axes[0, 0].set_ylabel("mean row maximum of the\ngenerated transition matrix")
+        axes[1, 0].set_ylabel("KL from T = 1 without penalties\n(nats per token)")
+        drawn.suptitle(f"What decoding makes of a generated chain: {data.title}")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.suptitle(f"What decoding makes of a chain that is generated: {title}")
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-        save_figure(figure, directory.path / "figures", f"decoding_{name}")
-        plt.close(figure)
+        drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        figures[f"decoding_{name}"] = drawn
+    return figures
 
 
-def _maxima(axis: Any, places: np.ndarray, found: Sweep, usable: list[np.ndarray]) -> None:
-    """Row maxima of one sweep."""
-
-    def line(written: list[Written], kind: str) -> list[np.ndarray]:
-        return [means(getattr(each, kind), rows) for each, rows in zip(written, usable, strict=True)]
-
-    def centres(values: list[np.ndarray]) -> list[float]:
-        return [float(value.mean()) if len(value) else np.nan for value in values]
-
-    axis.plot(places, centres(line(found.known, "expected")), "--", color=MUTED, label="the true P, decoded")
-    axis.plot(
-        places, centres(line(found.exact, "forced")), ":", color=COLOURS["H1"], label="exact learner on given prompts"
-    )
-    axis.plot(
-        places, centres(line(found.exact, "expected")), color=COLOURS["H1"], lw=2.4, label="exact learner, rollout"
-    )
-    for index, member in enumerate(found.members):
-        shift = places + 0.06 * (index - (len(found.members) - 1) / 2)
-        forced, values = line(member, "forced"), line(member, "expected")
-        axis.plot(shift, centres(forced), ":", color=SUBJECT, lw=1, label="" if index else "networks on given prompts")
-        axis.plot(
-            shift, centres(values), color=SUBJECT, lw=0.9, label="" if index else "networks, rollout (a line per seed)"
-        )
-        for place, value in zip(shift, values, strict=True):
-            if len(value):
-                axis.vlines(place, *bootstrap_interval(value.astype(float)), color=SUBJECT, lw=0.8)
-
-
-def _costs(axis: Any, places: np.ndarray, found: Sweep) -> None:
-    """Distortion of one sweep."""
-    axis.plot(places, [each.distortion.mean() for each in found.known], "--", color=MUTED)
-    axis.plot(places, [each.distortion.mean() for each in found.exact], color=COLOURS["H1"], lw=2.4)
-    for index, member in enumerate(found.members):
-        shift = places + 0.06 * (index - (len(found.members) - 1) / 2)
-        axis.plot(shift, [each.distortion.mean() for each in member], color=SUBJECT, lw=0.9)
-        for place, each in zip(shift, member, strict=True):
-            axis.vlines(place, *bootstrap_interval(each.distortion.astype(float)), color=SUBJECT, lw=0.8)
-
-
+experiment = Experiment("Holtzman et al. 2020", measure, claims, figure, prepare, references)
 if __name__ == "__main__":
-    raise SystemExit(run_experiment(__file__, measure))
+    experiment.main(__file__)

@@ -15,10 +15,10 @@ from icl_lab.config.config import load_config
 from icl_lab.config.subject import Subject
 from icl_lab.core.errors import InputError
 from icl_lab.core.prompts import Categorical, Prompts
-from icl_lab.experiments import first_step, shown_steps
+from icl_lab.experiments import first_step, right, shown_steps
 from icl_lab.experiments.script import members_claim, run_experiment
 from icl_lab.judging.comparison import Comparison
-from icl_lab.tasks import BooleanRules, LinearRegression, ModularRules
+from icl_lab.tasks import BooleanRules, LinearRegression
 from icl_lab.training import init_state, stack, train_chunk
 
 ROOT = Path(__file__).parents[1]
@@ -128,27 +128,6 @@ def test_the_commonest_label_of_a_prompt_is_right_as_often_as_enumeration_says()
         assert weights.thresholds(data)[1] == pytest.approx(0.412109375)
 
 
-@pytest.mark.parametrize(
-    ("examples", "query", "answer"),
-    [
-        ([(1, 0, 2), (1, 3, 2)], (1, 4), 2),  # the second number does not count: copied
-        ([(0, 2, 3), (4, 2, 3)], (1, 2), 3),  # the first does not
-        ([(0, 3, 4), (0, 1, 4), (2, 0, 1)], (2, 4), 1),  # told by other examples than the query's
-        ([(1, 0, 0), (1, 3, 1)], (1, 4), 2),  # both count, perhaps: what a shared number has had is out
-        ([(1, 0, 0), (1, 3, 1), (2, 4, 2)], (1, 4), 3),  # of either number
-        ([(1, 0, 2), (1, 0, 2)], (1, 4), 1),  # the same pair twice is no agreement
-    ],
-)
-def test_a_rule_of_thumb_copies_and_rules_out_but_does_not_add(examples, query, answer):
-    rules, task = script("modular_rules"), ModularRules(modulus=5, examples=len(examples))
-    known = jnp.array([(a, b) for a in range(5) for b in range(5) if a or b])
-    numbers = np.array([[*(pair[:2] for pair in examples), query]])
-    x = jax.nn.one_hot(numbers, 5).reshape(1, len(examples) + 1, 10)
-    y = jnp.array([[*(pair[2] for pair in examples), 0]])
-    prompts = Prompts(x=x, y=y, latent=None, scored=jnp.ones(y.shape, bool))
-    assert int(rules.rule_of_thumb(task, known, prompts)[0]) == answer
-
-
 def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution():
     relative = script("chain_pool").relative
     sides = {"to G": np.array([2.0, 0.0, 1.0]), "to M": np.array([0.0, 2.0, 1.0]), "apart": np.full(3, 2.0)}
@@ -234,12 +213,11 @@ def test_parities_are_counted_by_bits_and_chance_is_asked_of_two_and_more():
     assert (rules.bits_of(task.replace(sparsity=2)) == 2).all()
     assert 0.5 + 3 * 0.5 / np.sqrt(rules.SCORED) <= rules.NEAR_CHANCE + 1e-12
     hard = rules.about(task, np.flatnonzero(bits > 1), jax.random.key(0))
-    assert hard.y.size // hard.y.shape[-1] >= rules.SCORED
+    assert len(hard.y) >= rules.SCORED
     assert np.isin(hard.latent, np.flatnonzero(bits > 1)).all()
+    asked = {"chance": hard, "single": rules.about(task, np.flatnonzero(bits < 2), jax.random.key(1))}
 
-    np.testing.assert_array_equal(rules.right(np.array([[0.3, 0.7], [0.5, 0.5]]), np.array([1, 0])), [1, 0.5])
-
-    def accuracies(known: list[int]) -> list[tuple[bool, str]]:
+    def accuracies(known: list[int]) -> list[tuple[bool, float]]:
         """Of a learner that knows these rules and tosses a coin about the others."""
 
         def learner(prompts: Prompts) -> Categorical:
@@ -247,12 +225,20 @@ def test_parities_are_counted_by_bits_and_chance_is_asked_of_two_and_more():
             right = jax.nn.one_hot(prompts.y, 2)
             return Categorical(jnp.log(share * right + (1 - share) * (1 - right)))
 
-        claims = rules.parity_claims("a", "", task, [learner], jax.random.key(0))
-        return [(bool(claim.holds), claim.measured.rpartition(" ")[2]) for claim in claims]
+        accuracy = np.array(rules.accuracies(jax.tree_util.Partial(learner), asked)[1])
+        found = {"accuracy": (("member", "part"), accuracy[None]), "part": list(asked)}
+        found |= {name: (("part",), [1, 1]) for name in ("exact_accuracy", "prompts")}
+        claims = rules.claims({"a": xarray.Dataset(found, attrs={"title": ""})})
+        return [(bool(claim.holds), claim.values[0]) for claim in claims]
 
-    assert accuracies([0, 1, 2, 4]) == [(True, "0.5"), (True, "1")]  # those of one bit, and the empty one
-    assert accuracies([3])[0] == (False, "0.625")  # one of the four others
-    assert [holds for holds, _ in accuracies([])] == [True, False]  # who has learned nothing is at chance everywhere
+    assert accuracies([0, 1, 2, 4]) == [(True, 0.5), (True, 1.0)]  # those of one bit, and the empty one
+    assert accuracies([3])[0] == (False, 0.625)  # one of the four others
+    assert [holds for holds, _ in accuracies([])] == [True, False]  # a learner that knows nothing is at chance
+
+
+def test_an_answer_is_right_as_often_as_a_coin_among_the_most_probable_classes():
+    shares = np.array([[0.3, 0.7, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(right(shares, [1, 0, 2, 2]), [1, 0.5, 0, 1 / 3])
 
 
 def test_the_first_layer_has_nearly_the_best_score():

@@ -1,4 +1,4 @@
-"""What experiments compute from measured arrays: means with intervals, and whether two references can be told apart."""
+"""Statistics of measured arrays: means with intervals, accuracies, and which references can be distinguished."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,9 +27,14 @@ class Mean(NamedTuple):
 
 
 def mean_over(values: "xarray.DataArray", dimension: str = "prompt", draws: int = 500) -> Mean:
-    """Return the mean over a dimension with its percentile bootstrap interval; all rest is resampled together."""
+    """Return the mean over a dimension with its percentile bootstrap interval; all rest is resampled together.
+
+    NaN where there is nothing to average.
+    """
     rest = [name for name in values.dims if name != dimension]
     array = np.asarray(values.transpose(*rest, dimension).values, float)
+    if not array.shape[-1]:
+        return Mean(*np.full((3, *array.shape[:-1]), np.nan))
     low, high = bootstrap_interval(array, draws=draws)
     return Mean(array.mean(-1), low, high)
 
@@ -50,15 +55,28 @@ def shown_steps(times: Any, last: Any) -> list[str]:
     return [f"{time:.0f}" if np.isfinite(time) else f">{last:.0f}" for time in np.ravel(times)]
 
 
-def distinguishable(between: Any, to_nearer: Any, resolution: Any = RESOLUTION) -> np.ndarray:
-    """Return whether two references can be told apart by a network's answers, elementwise.
+def right(shares: Any, outcomes: Any) -> np.ndarray:
+    """Return whether the most probable class is the outcome, as 0 or 1; among several most probable ones, as a share.
+
+    Args:
+        shares: probabilities, [..., class].
+        outcomes: [...].
+    """
+    shares, outcomes = np.asarray(shares), np.asarray(outcomes)
+    top = np.isclose(shares, shares.max(-1, keepdims=True), atol=1e-6)
+    return np.take_along_axis(top, outcomes[..., None], -1)[..., 0] / top.sum(-1)
+
+
+def distinguishable(between: Any, to_nearer: Any = 0.0, resolution: Any = RESOLUTION) -> np.ndarray:
+    """Return whether two references can be distinguished by a network's answers, elementwise.
 
     Their distance must exceed the resolution and the network's distance from the nearer of them: a network farther
     from both than they are from each other may be nearer either by chance.
 
     Args:
         between: distance of the references.
-        to_nearer: distance of the network from the nearer one, in the same unit.
+        to_nearer: distance of the network from the nearer one, in the same unit; 0 where the question is whether one
+            reference can take the place of the other.
         resolution: distances up to this count as none; 0 where the unit is not nats.
     """
     return np.asarray(between) > np.maximum(resolution, to_nearer)

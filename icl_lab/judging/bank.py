@@ -92,10 +92,6 @@ class Bank:
         """Return the mean divergence over each prompt's scored positions, in nats. Unscored positions may hold NaN."""
         return mean_distances(subject, other, self.unit, np.asarray(self.prompts.scored))
 
-    def rows(self, predictions: Predictions, rows: slice | int | np.ndarray, leading: int = 0) -> Predictions:
-        """Return predictions on some prompts; `leading` axes stand before the prompt axis."""
-        return prompts_of(predictions, rows, leading)
-
     def fit(self, name: str, subject: Predictions, rows: slice | None = None) -> Fit:
         """Fit one reference to the subject's answers on the calibration prompts, or on other `rows` of the bank."""
         rows = self.slices[CALIBRATION] if rows is None else rows

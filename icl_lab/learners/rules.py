@@ -5,10 +5,11 @@ Answers go through `from_mean`: a certain answer keeps the smallest share that i
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from icl_lab.core.compiling import exact
 from icl_lab.core.prompts import Predictions, Prompts
-from icl_lab.tasks import Task
+from icl_lab.tasks import Pool, Task
 from icl_lab.tasks.modular_rules import ModularRules
 
 
@@ -87,6 +88,52 @@ def modular_elimination(task: ModularRules, prompts: Prompts) -> Predictions:
         return jax.lax.scan(turn, jnp.zeros((2, 3), jnp.int32), (numbers, z))[1]
 
     return _answer(task, *jax.vmap(one)(task.numbers(prompts.x), prompts.y))
+
+
+def rules_of(task: ModularRules) -> Int[Array, "rule 2"]:
+    """Return the rules that prompts are drawn from: the pool's, or all p² without a pool."""
+    if isinstance(task.prior, Pool):
+        return jax.vmap(task.pool_latent)(jnp.arange(task.prior.size))
+    return task.latent_at(jnp.arange(task.support))
+
+
+def outcomes_of(
+    task: ModularRules, rules: Int[Array, "rule 2"], queries: Float[Array, "query feature"]
+) -> Int[Array, "query rule class"]:
+    """Return the one-hot outcome of every rule for every query."""
+    return jax.nn.one_hot((task.numbers(queries) @ rules.T) % task.modulus, task.modulus, dtype=jnp.int32)
+
+
+@exact
+def rule_of_thumb(task: ModularRules, rules: Int[Array, "rule 2"], prompts: Prompts) -> Int[Array, " prompt"]:
+    """Return the last answer of a learner that compares numbers and outcomes but cannot add or multiply.
+
+    It knows four kinds k of rules: about both numbers, about the first or the second, about none. If the numbers that
+    count are equal, so are two outcomes; if just one of them differs, so do the outcomes. Over the kinds that no two
+    examples contradict, it answers the class z that maximises
+
+        Σ_k #{rules of kind k that map the query's pair to z} · [k and the examples allow z],
+
+    and among several such classes the one of most rules.
+    """
+    numbers, z = task.numbers(prompts.x), prompts.y[:, :-1]
+    shared = numbers[:, :, None] == numbers[:, None]  # [prompt, position, position, number]
+    alike = z[:, :, None] == z[:, None]
+    shown = jax.nn.one_hot(z, task.modulus, dtype=bool)  # [prompt, example, class]
+    outcomes = outcomes_of(task, rules, prompts.x[:, -1])
+
+    def votes(counts: Bool[Array, "2"]) -> Int[Array, "prompt class"]:
+        """Count the rules of one kind, given by which of the two numbers count, for every class that is allowed."""
+        same = (shared | ~counts).sum(-1)
+        equal, differs = same == 2, same == 1
+        contradicted = (equal[:, :-1, :-1] & ~alike) | (differs[:, :-1, :-1] & alike)
+        must = (equal[:, :-1, -1, None] & shown).any(1)
+        must_not = (differs[:, :-1, -1, None] & shown).any(1)
+        allowed = ~must_not & (must | ~must.any(-1, keepdims=True)) & ~contradicted.any((1, 2))[:, None]
+        return (outcomes * ((rules != 0) == counts).all(-1)[:, None]).sum(1) * allowed
+
+    found = jax.lax.map(votes, jnp.array([[True, True], [True, False], [False, True], [False, False]])).sum(0)
+    return ((1 + len(rules)) * found + outcomes.sum(1)).argmax(-1)
 
 
 def _answer(task: Task, said: Int[Array, "batch position"], known: Bool[Array, "batch position"]) -> Predictions:

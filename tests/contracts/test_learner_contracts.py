@@ -18,6 +18,7 @@ import pytest
 from icl_lab.core.prompts import Prompts
 from icl_lab.formats import FORMATS, Format, Interleaved, Paired, Stream
 from icl_lab.hypotheses import REFERENCES
+from icl_lab.judging.fitting import prompts_of
 from icl_lab.learners import TransformerLearner
 from icl_lab.learners.reference import ReferenceLearner, Scales
 from icl_lab.models import Model, TransformerConfig, one_step_gd
@@ -247,7 +248,7 @@ def test_no_reference_beats_the_exact_learner(each_bank):
         def losses(name: str, rows: slice = rows, y: np.ndarray = y) -> np.ndarray:
             """Loss of every prompt, mean over positions, [grid point, prompt]."""
             leading = len(each_bank.grids[name])
-            part = each_bank.rows(each_bank.predictions[name], rows, leading)
+            part = prompts_of(each_bank.predictions[name], rows, leading)
             return np.asarray(part.loss(np.broadcast_to(y, part.mean_target().shape[:-1]))).mean(-1).reshape(-1, len(y))
 
         # Of an exact learner that may lapse, the least rate, which is .001.

@@ -9,7 +9,7 @@ import pytest
 
 from icl_lab.core.outcomes import FLOOR, Classes
 from icl_lab.core.prompts import Prompts
-from icl_lab.learners.rules import gf2_elimination, modular_elimination, ratio_rule
+from icl_lab.learners.rules import gf2_elimination, modular_elimination, ratio_rule, rule_of_thumb
 from icl_lab.tasks import BooleanRules
 from icl_lab.tasks.modular_rules import ModularRules
 
@@ -149,3 +149,24 @@ def test_elimination_over_gf2_passes_contradictions_over():
     any_bit = np.asarray((prompts.x[:, 0] > 0).any(-1))
     assert any_bit.any()
     assert (found[any_bit, 1:] > 0.99).all()
+
+
+@pytest.mark.parametrize(
+    ("examples", "query", "answer"),
+    [
+        ([(1, 0, 2), (1, 3, 2)], (1, 4), 2),  # the second number does not count: copied
+        ([(0, 2, 3), (4, 2, 3)], (1, 2), 3),  # the first does not
+        ([(0, 3, 4), (0, 1, 4), (2, 0, 1)], (2, 4), 1),  # told by other examples than the query's
+        ([(1, 0, 0), (1, 3, 1)], (1, 4), 2),  # both count, perhaps: what a shared number has had is out
+        ([(1, 0, 0), (1, 3, 1), (2, 4, 2)], (1, 4), 3),  # of either number
+        ([(1, 0, 2), (1, 0, 2)], (1, 4), 1),  # the same pair twice is no agreement
+    ],
+)
+def test_a_rule_of_thumb_copies_and_rules_out_but_does_not_add(examples, query, answer):
+    task = ModularRules(modulus=5, examples=len(examples))
+    known = jnp.array([(a, b) for a in range(5) for b in range(5) if a or b])
+    numbers = np.array([[*(pair[:2] for pair in examples), query]])
+    x = jax.nn.one_hot(numbers, 5).reshape(1, len(examples) + 1, 10)
+    y = jnp.array([[*(pair[2] for pair in examples), 0]])
+    prompts = Prompts(x=x, y=y, latent=None, scored=jnp.ones(y.shape, bool))
+    assert int(rule_of_thumb(task, known, prompts)[0]) == answer
