@@ -130,7 +130,7 @@ def test_the_commonest_label_of_a_prompt_is_right_as_often_as_enumeration_says()
 
 def test_relative_distance_is_one_at_the_memory_and_zero_at_the_general_solution():
     relative = script("chain_pool").relative
-    sides = {"to G": np.array([2.0, 0.0, 1.0]), "to M": np.array([0.0, 2.0, 1.0]), "apart": np.full(3, 2.0)}
+    sides = {"to_G": np.array([2.0, 0.0, 1.0]), "to_M": np.array([0.0, 2.0, 1.0]), "between": np.full(3, 2.0)}
     np.testing.assert_allclose(relative(sides), [1.0, 0.0, 0.5])
 
 

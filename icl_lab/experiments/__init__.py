@@ -2,7 +2,7 @@
 
 from icl_lab.core.claims import Claim, claim, counted, first_of
 from icl_lab.experiments.experiment import Experiment, Found, Trained, Variables, per_prompt
-from icl_lab.experiments.statistics import Mean, distinguishable, first_step, mean_over, right, shown_steps
+from icl_lab.experiments.statistics import Mean, by_pool, distinguishable, first_step, mean_over, right, shown_steps
 from icl_lab.report import panels
 from icl_lab.report.text.vocabulary import COLOURS, SUBJECT
 
@@ -15,6 +15,7 @@ __all__ = [
     "Mean",
     "Trained",
     "Variables",
+    "by_pool",
     "claim",
     "counted",
     "distinguishable",

@@ -39,6 +39,12 @@ def mean_over(values: "xarray.DataArray", dimension: str = "prompt", draws: int 
     return Mean(array.mean(-1), low, high)
 
 
+def by_pool(data: "xarray.Dataset") -> dict[int, "xarray.Dataset"]:
+    """Return the members trained on every number of tasks, from few to many; 0 stands for a population and is last."""
+    pools = sorted(set(data.pool.values), key=lambda pool: pool or np.inf)
+    return {int(pool): data.sel(member=data.pool.values == pool) for pool in pools}
+
+
 def first_step(passed: Any, steps: Any) -> float:
     """Return the first step at which something is true; infinite (censored) if it never is.
 

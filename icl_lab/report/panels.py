@@ -103,6 +103,27 @@ def bars(
     axis.set_xticks(range(len(names)), names, **({"rotation": 25, "ha": "right"} if turned else {}))
 
 
+def listed(axis: Any, names: Sequence[str], rows: dict[Any, np.ndarray], colours: dict[Any, Any]) -> None:
+    """Draw a line per name, the first on top, with a dot per member at its value, and the rows one below the other.
+
+    Args:
+        rows: label → [member, name].
+    """
+    for index, (label, values) in enumerate(rows.items()):
+        shift = 0.6 * (index + 0.5) / len(rows) - 0.3
+        places = np.broadcast_to(np.arange(len(names)) + shift, np.shape(values))
+        axis.plot(np.ravel(values), places.ravel(), "o", color=colours[label], ms=4.5, alpha=0.8, label=str(label))
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+
+
+def shades(items: Sequence[Any]) -> dict[Any, Any]:
+    """Return a colour for each item of an ordered sequence, from dark to light."""
+    import matplotlib.pyplot as plt
+
+    return dict(zip(items, plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(items))), strict=True))
+
+
 def heat(
     axis: Any,
     values: np.ndarray,
