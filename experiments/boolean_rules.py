@@ -122,11 +122,9 @@ def claims(found):
             text = f"distance to the exact posterior is below that to each of {count}"
             yield claim(f"{name}.nearest", text, "nearer", own, least, labels=labels, unit="nats")
             text = f"how many times farther than the exact posterior the nearest of {count} is"
-            ratio, details = (
-                least / np.maximum(own, THRESHOLDS.floor),
-                {"gate": "report", "source": "this lab's 4× rule"},
-            )
-            yield claim(f"{name}.ratio", text, "at_least", ratio, THRESHOLDS.reject, labels=labels, **details)
+            ratio = least / np.maximum(own, THRESHOLDS.floor)
+            details: dict = {"labels": labels, "gate": "report", "source": "this lab's 4× rule"}
+            yield claim(f"{name}.ratio", text, "at_least", ratio, THRESHOLDS.reject, **details)
 
 
 def figure(found):
