@@ -19,7 +19,7 @@ from icl_lab.report.figures.files import png, svg
 from icl_lab.report.figures.layout import Drawing, LeftOut, end_labels, spread, styled
 from icl_lab.report.figures.training import last_changed
 from icl_lab.report.numbers.inside import open_to_doubt
-from icl_lab.report.pages.faults import faults_table
+from icl_lab.report.pages.tables import faults_table
 from icl_lab.report.subject import Subject
 
 SLACK = 1.5  # pixels that the boxes of neighbouring texts may share
@@ -242,9 +242,9 @@ def test_the_stress_profile_says_what_is_avoidable_and_what_cannot_be_read(drawn
 
 
 def test_faults_are_listed_with_strength_interval_and_share(run: Run) -> None:
-    table = "".join(faults_table(run.subjects[0]))
-    assert "forgets exponentially" in table
-    assert "0.10 [0.080, 0.12], 70%" in table
+    table = faults_table(run.subjects[0])
+    assert table is not None
+    assert table.rows == [["forgets exponentially", "rate per example", "\n".join(["0.10 [0.080, 0.12], 70%"] * 3)]]
 
 
 def test_effects_are_those_stored_and_the_takeaway_names_the_nearest(drawn: dict[str, Drawing | LeftOut]) -> None:

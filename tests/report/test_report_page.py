@@ -95,24 +95,24 @@ def test_every_hypothesis_has_its_claim_predictions_and_both_verdicts(page: Path
     for name, section, claim in zip(synthetic.HYPOTHESES, sections, claims, strict=True):
         assert f">{name}</span>" in section
         assert claim in section
-        assert section.index("Answers:") < section.index("Inside:") < section.index("Probes:")
+        assert section.index("Answers:") < section.index("Mechanism:") < section.index("Probes:")
     kernel, retrieval = sections[1], sections[3]
     assert "pool of 16 tasks: function ✘ 3 of 3, mechanism ✔ 3 of 3" in kernel
     assert "<td>causal: more than 0.9</td><td>0.97 (3 of 3)</td><td>0.97 (3 of 3)</td><td>0.25 (0 of 3)</td>" in kernel
-    assert "predicted is what nearest example answers" in retrieval
+    assert "predicted: the answers of nearest example to" in retrieval
     row = retrieval.split("<td>sum</td>")[1].split("</tr>")[0]
     assert re.findall(r">([^<]+)</td>", row)[0] == "1.0"
     assert "3 of 3" in row
-    assert "does not tell" in retrieval.split("<td>distance</td>")[1].split("</tr>")[0]
-    assert "makes no sense here" in sections[4]
+    assert "does not distinguish" in retrieval.split("<td>distance</td>")[1].split("</tr>")[0]
+    assert "does not apply" in sections[4]
 
 
 def test_without_battery_and_mechanism_the_page_says_so(tmp_path: Path) -> None:
     data = synthetic.groups()["linear_attention"][["verdict", "hypothesis_distance"]]
     synthetic.write(tmp_path, {"linear_attention": data})
     text = build(tmp_path).read_text(encoding="utf-8")
-    assert text.count("Nobody looked inside.") == 5
-    assert text.count("The battery was not asked.") == 5
+    assert text.count("No circuit of this hypothesis was tested.") == 5
+    assert text.count("The probes were not run.") == 5
     assert "left out: the battery of probes was not asked." in text
     assert "<script" not in text
 
@@ -164,3 +164,19 @@ def test_missing_and_damaged_results_are_one_line(tmp_path: Path) -> None:
     for error in (missing, damaged):
         assert "\n" not in str(error.value)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_names_that_users_write_are_escaped(tmp_path: Path) -> None:
+    attack = "<script>alert(1)</script>&\"'"
+    data = synthetic.groups()["softmax"][["verdict", "attention_over_time", "look_labels", "fitted", "distance"]]
+    data = data.assign_attrs(dict.fromkeys(("title", "description", "family"), attack))
+    data = data.assign_attrs(parameter_names=f'{{"ridge": ["{attack[:25]}"]}}')
+    data = data.assign_coords(title=("reference", [attack] * data.sizes["reference"]))
+    data = data.assign_coords(label=("member", [attack] * data.sizes["member"]))
+    claims = [{"id": attack, "statement": attack, "source": attack, "measured": attack, "holds": False}]
+    root = synthetic.ROOT | {"name": attack, "config": attack, "device": attack}
+    synthetic.write(tmp_path, {"softmax": data}, claims, root)
+    text = build(tmp_path).read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert text.count("</script>") == 2  # the viewer and its data
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;") > 20

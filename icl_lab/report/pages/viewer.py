@@ -3,49 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from icl_lab.report.subject import Subject
 
-SCRIPT = Path(__file__).with_name("viewer.js")
 DIMS = ("member", "look", "snapshot", "layer", "head", "token", "token_key")
 LEVELS = 127  # of one byte: weights are kept to this part of the largest of their snapshot
-
-
-def viewer(subject: Subject, anchor: str) -> str:
-    """The widget's HTML with its data, "" where no attention over time is stored."""
-    data = viewer_data(subject)
-    if data is None:
-        return ""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    members = "".join(f'<option value="{i}">{escape(name)}</option>' for i, name in enumerate(data["members"]))
-    looks = "".join(f'<option value="{i}">{escape(name)}</option>' for i, name in enumerate(data["looks"]))
-    sliders = "".join(
-        f'<label>{name} <input type="range" name="{name}" min="0" max="{count - 1}" value="{start}" step="1"'
-        f"{' disabled' if count < 2 else ''}><output></output></label>"
-        for name, count, start in (
-            ("layer", data["layers"], 0),
-            ("head", data["heads"], 0),
-            ("step", len(data["steps"]), len(data["steps"]) - 1),
-        )
-    )
-    return (
-        "<h3>Attention, head by head and step by step</h3>"
-        '<p class="muted">Where does a head look, and since when in training? Choose with the sliders; point '
-        "at a cell, or press the arrow keys in the map, to read its weight. Colours follow the root of the weight.</p>"
-        f'<div class="viewer" id="{anchor}-viewer"><div class="controls">'
-        f'<label>member <select name="member">{members}</select></label>'
-        f'<label>prompts <select name="look">{looks}</select></label>{sliders}</div>'
-        '<div class="stage"><svg class="map"></svg></div>'
-        "<noscript><p>The viewer needs JavaScript; the maps above do not.</p></noscript>"
-        '<p class="readout" aria-live="polite"></p>'
-        f'<script type="application/json">{text}</script></div>'
-    )
 
 
 def viewer_data(subject: Subject) -> dict[str, Any] | None:
