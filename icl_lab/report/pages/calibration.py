@@ -45,9 +45,7 @@ def build(run_directory: Path) -> Path:
             mechanisms = picture(figures, "mechanisms", lambda: drawn.draw(known), drawn.READING)
     networks = networks_table({name: found for name, found in groups.items() if name != MECHANISMS})
     values = {"verdicts": verdicts, "mechanisms": mechanisms, "networks": networks}
-    return write_page(
-        "calibration.html", run, directory, title="How reliable is the judge?", about=ABOUT, **values
-    )
+    return write_page("calibration.html", run, directory, title="How reliable is the judge?", about=ABOUT, **values)
 
 
 def networks_table(groups: Mapping[str, Records]) -> Table:

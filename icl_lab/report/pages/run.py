@@ -51,9 +51,7 @@ def _values(run: Run, figures: Path) -> dict[str, Any]:
         "planted": [
             {
                 "title": subject.family or subject.title,
-                "picture": picture(
-                    figures, _slug(subject.name), lambda s=subject: planted.draw(s), planted.READING
-                ),
+                "picture": picture(figures, _slug(subject.name), lambda s=subject: planted.draw(s), planted.READING),
             }
             for subject in run.planted
         ],
