@@ -155,7 +155,9 @@ def _probes(subject: Subject, name: str) -> Iterator[Table]:
     """Return the statistics of the probes, those that differ most first: a table per condition."""
     found = seen_and_predicted(subject)
     heads = ["probe", "statistic", "predicted", "measured", "difference", "effect", "members that differ"]
-    for condition in subject.trained if found is not None else ():
+    if found is None:
+        return
+    for condition in subject.trained:
         rows = []
         for row in probe_rows(found, condition, name):
             interval = f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]"

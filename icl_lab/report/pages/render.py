@@ -31,7 +31,7 @@ class Picture:
 
     name: str
     reading: str
-    document: Markup = Markup()
+    document: Markup | None = None
     missing: str = ""
 
 
